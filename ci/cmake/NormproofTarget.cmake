@@ -1,0 +1,123 @@
+# How every target of the project is made, so that the folders' CMakeLists.txt stay a few lines each.
+#
+#   normproof_library(NAME SOURCES file... [DEPENDS target...] [PRIVATE target...] [SYSTEM target...])
+#       The library normproof::NAME of the folder it is called in: include/ is public, src/ private.
+#       Without SOURCES (or with headers only) it is an INTERFACE library.
+#   normproof_module(NAME SOURCES file... [DEPENDS target...])
+#       A kernel library lib/NAME.so for dlopen: hidden visibility, nothing exported but what says so.
+#   normproof_program(NAME SOURCES file... [DEPENDS target...] [INSTALL])
+#       The executable bin/NAME.
+#   normproof_test(NAME SOURCES file... [DEPENDS target...] [LABELS label...] [TIMEOUT seconds] [RUN_SERIAL])
+#       A GoogleTest binary bin/NAME with RapidCheck at hand; one CTest test per binary.
+#   normproof_bench(NAME SOURCES file... [DEPENDS target...])
+#       A Google Benchmark binary bin/NAME; never part of a test run.
+#
+# Warnings, -ffp-contract=off and sanitizers are set here, on our targets alone; what we depend on keeps its own.
+# DEPENDS of a library are public; PRIVATE ones are not seen by its users.
+include_guard(GLOBAL)
+include(GNUInstallDirs)
+
+function(normproof_target_options target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_compile_options(
+    ${target}
+    PRIVATE -Wall
+            -Wextra
+            -Wpedantic
+            $<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-Wconversion>
+            $<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-Wsign-conversion>
+            -Wshadow
+            -ffp-contract=off # a fused multiply-add where the source has none would change the answer on trial
+            -fno-fast-math)
+  if(NORMPROOF_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+endfunction()
+
+function(normproof_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE")
+  _normproof_check_arguments("normproof_library(${name})")
+  set(target normproof_${name})
+  if(arg_SOURCES)
+    add_library(${target} ${arg_SOURCES})
+    set(scope PUBLIC)
+    normproof_target_options(${target})
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    if(IS_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/src")
+      target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/src")
+    endif()
+  else()
+    add_library(${target} INTERFACE)
+    set(scope INTERFACE)
+    target_compile_features(${target} INTERFACE cxx_std_20)
+  endif()
+  add_library(normproof::${name} ALIAS ${target})
+  target_include_directories(${target} ${scope} "$<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>"
+                                       "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
+  target_link_libraries(${target} ${scope} ${arg_DEPENDS})
+  if(arg_PRIVATE)
+    target_link_libraries(${target} PRIVATE ${arg_PRIVATE})
+  endif()
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  if(IS_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/include")
+    install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+  endif()
+  install(TARGETS ${target} EXPORT normproofTargets)
+endfunction()
+
+function(normproof_module name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
+  _normproof_check_arguments("normproof_module(${name})")
+  add_library(${name} MODULE ${arg_SOURCES})
+  normproof_target_options(${name})
+  set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden
+                                           VISIBILITY_INLINES_HIDDEN ON)
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS})
+  install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/normproof")
+endfunction()
+
+function(normproof_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "INSTALL" "" "SOURCES;DEPENDS")
+  _normproof_check_arguments("normproof_program(${name})")
+  add_executable(${name} ${arg_SOURCES})
+  normproof_target_options(${name})
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS})
+  if(arg_INSTALL)
+    install(TARGETS ${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  endif()
+endfunction()
+
+function(normproof_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "RUN_SERIAL" "TIMEOUT" "SOURCES;DEPENDS;LABELS")
+  _normproof_check_arguments("normproof_test(${name})")
+  if(NOT NORMPROOF_TESTS)
+    return()
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  normproof_target_options(${name})
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} GTest::gmock GTest::gtest_main rapidcheck rapidcheck_gtest)
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" RUN_SERIAL
+                                                                                        "${arg_RUN_SERIAL}")
+endfunction()
+
+function(normproof_bench name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
+  _normproof_check_arguments("normproof_bench(${name})")
+  if(NOT NORMPROOF_TESTS)
+    return()
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  normproof_target_options(${name})
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} benchmark::benchmark_main)
+endfunction()
+
+# A mistyped keyword must not become one more source file or be dropped.
+macro(_normproof_check_arguments what)
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "${what}: unknown argument '${arg_UNPARSED_ARGUMENTS}'; see ci/cmake/NormproofTarget.cmake")
+  endif()
+endmacro()
