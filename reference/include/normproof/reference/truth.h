@@ -1,0 +1,71 @@
+// The truth of a case: every output correctly rounded, its value to far below an ulp, and the facts about each channel
+// that the bounds need. Computed once per case and shared by all kernels judged on it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "normproof/spec/case.h"
+
+namespace normproof::reference {
+
+/// An output of the specification: truth[i] = rn[i] + off[i] * spacing(format, rn[i]) (see ulp.h). rn is correctly
+/// rounded to nearest, ties to even, and exact: a tie is decided as a tie (off = +-0.5). NaN and infinities of the
+/// specification itself stand in rn with off = 0. Empty when the output is not defined for the problem.
+struct Values {
+  std::vector<double> rn;
+  std::vector<double> off;
+
+  bool empty() const { return rn.empty(); }
+};
+
+/// What is exactly summable in a channel, so that kernels of a class have no error at all (spec/bounds/exact.md). For
+/// the accumulator format of the problem; decided on integers.
+struct Exactness {
+  bool mean = false;      ///< every tree of sums of x, and its quotient by n, is exact
+  bool variance = false;  ///< mean, and every tree of sums of (x - mean)^2 and its quotient, is exact
+  bool pair = false;      ///< n = 2, x = K +- d with K+-d, 2d and d^2 representable (BN-NUM-10)
+  bool constant = false;  ///< all values equal (BN-NUM-11)
+};
+
+/// Facts of one channel under the statistics that normalise it (the batch's in training, the given ones in
+/// inference), each with a relative error below 2^-45; mean = mean_hi + mean_lo to 2^-90 of |mean|.
+struct ChannelFacts {
+  std::int64_t n = 0;
+  double mean_hi = 0, mean_lo = 0;
+  double variance = 0;   ///< normalising variance v
+  double deviation = 0;  ///< sqrt(v)
+  double invstd = 0;     ///< r of the problem's semantics
+  double mean_abs = 0;   ///< A = sum |x| / n
+  double rms = 0;        ///< R = sqrt(sum x^2 / n)
+  double max_abs = 0;
+  bool finite = true;    ///< every x is finite
+  Exactness exact;
+};
+
+/// How the truth was decided, for reports and audits.
+struct Effort {
+  std::int64_t elements = 0;   ///< rounded values decided
+  std::int64_t escalated = 0;  ///< of these, needed more than the first precision
+  std::int64_t arbitrated = 0; ///< of these, decided by the exact arbiter
+};
+
+struct Truth {
+  std::array<Values, output_count> outputs;
+  std::vector<ChannelFacts> channels;
+  Effort effort;
+
+  const Values& operator[](Output output) const { return outputs[index(output)]; }
+};
+
+/// The truth by the multiprecision oracle and, where that cannot decide, the exact arbiter. Works channel by channel
+/// on up to `threads` threads. Throws std::invalid_argument for a case that is no case (wrong lengths, values that
+/// their format does not hold, a problem that must be rejected). Thread-safe.
+Truth truth_of(const Case& c, int threads = 1);
+
+/// Whether the specification demands that a kernel refuses the case (for instance F.batch_norm with one value per
+/// channel); then the reason, else empty.
+std::string must_reject(const Case& c);
+
+}  // namespace normproof::reference

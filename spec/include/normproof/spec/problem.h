@@ -1,0 +1,59 @@
+// One batch-normalisation problem: everything but the numbers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "normproof/spec/format.h"
+#include "normproof/spec/semantics.h"
+#include "normproof/spec/shape.h"
+
+namespace normproof {
+
+enum class Pass { forward_training, forward_inference };
+
+std::string_view to_string(Pass pass);
+std::optional<Pass> parse_pass(std::string_view text);
+
+/// What a kernel may report. y has one value per element, the others one per channel.
+enum class Output { y, mean, var, invstd, running_mean, running_var };
+inline constexpr std::array all_outputs{Output::mean, Output::var,          Output::invstd,
+                                        Output::y,    Output::running_mean, Output::running_var};
+inline constexpr std::size_t output_count = all_outputs.size();
+constexpr std::size_t index(Output output) { return static_cast<std::size_t>(output); }
+
+std::string_view to_string(Output output);
+std::optional<Output> parse_output(std::string_view text);
+
+/// `data` is the format of x and y; `stats` that of gamma, beta, mean, var, invstd and the running statistics.
+struct Problem {
+  Pass pass = Pass::forward_training;
+  Format data = f32;
+  Format stats = f32;
+  Shape shape;
+  Layout layout = Layout::contiguous;
+  std::string dialect = "documented";
+  Semantics semantics;
+
+  /// The exact value that the interface under test receives (BN-FWD: eps inside the root).
+  double eps = 0x1.4f8b58p-17;
+  /// Weight of the update; absent: cumulative average with weight 1/(num_batches_tracked + 1).
+  std::optional<double> momentum = 0x1.99999ap-4;
+  bool affine = true;            ///< gamma and beta are given
+  bool running = true;           ///< running statistics are given (always so in inference)
+  int threads = 1;               ///< threads that the kernel may use
+
+  /// Roundoff-bearing format of sums, statistics and elementwise arithmetic in the grades: f32 for data of 32 bits and
+  /// less, f64 for f64 (spec/bounds/model.md).
+  Format accumulator() const { return data.p > f32.p ? f64 : f32; }
+};
+
+/// The format in which that output is stored.
+const Format& format_of(const Problem& problem, Output output);
+/// Whether the specification gives that output a value in this problem.
+bool is_defined(const Problem& problem, Output output);
+
+}  // namespace normproof

@@ -1,0 +1,59 @@
+// What a batch normalisation means: orthogonal knobs, and the dialects as points in that space.
+//
+// The knobs hold wrong values too (eps outside the root, momentum inverted): a wrong kernel is then a neighbour of the
+// point that was asked for, which is how a diagnosis can name it. Numerical bugs have no knob.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace normproof {
+
+/// Where eps enters invstd r, with v the normalising variance.
+enum class EpsPlacement {
+  inside_root,         ///< r = 1/sqrt(v + eps): the documented algorithm
+  outside_root,        ///< r = 1/sqrt(v) + eps
+  added_to_deviation,  ///< r = 1/(sqrt(v) + eps)
+  omitted,             ///< r = 1/sqrt(v)
+  doubled,             ///< r = 1/sqrt(v + 2 eps)
+  clamped              ///< r = 1/sqrt(max(v, eps))
+};
+
+/// biased divides by n, unbiased (Bessel) by n - 1.
+enum class VarianceKind { biased, unbiased };
+
+/// weight_of_new: running = (1 - momentum) running + momentum batch. weight_of_old: the two weights exchanged.
+enum class MomentumSense { weight_of_new, weight_of_old };
+
+/// What training with one value per channel (n = 1) means. The batch variance is 0 and y = beta in all of them.
+enum class SingleValue {
+  defined,          ///< a valid problem (the running variance must be biased for that to make sense)
+  unbiased_is_nan,  ///< accepted; the unbiased running variance is 0/0 = NaN
+  rejected          ///< the entry point must refuse the problem
+};
+
+struct Semantics {
+  EpsPlacement eps = EpsPlacement::inside_root;
+  VarianceKind normalising = VarianceKind::biased;
+  VarianceKind running = VarianceKind::biased;
+  MomentumSense momentum = MomentumSense::weight_of_new;
+  SingleValue single_value = SingleValue::defined;
+
+  friend bool operator==(const Semantics&, const Semantics&) = default;
+};
+
+/// A library's documented point, by entry point where entry points differ. `source` says where it is documented.
+struct Dialect {
+  std::string_view name;
+  Semantics semantics;
+  std::string_view summary;
+  std::string_view source;
+};
+
+/// All dialects in force; the first one is `documented`.
+std::span<const Dialect> dialects();
+/// The dialect of that name ("pytorch" alone means "pytorch/native_batch_norm"), or nothing.
+std::optional<Dialect> dialect_named(std::string_view name);
+
+}  // namespace normproof
