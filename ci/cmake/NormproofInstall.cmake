@@ -1,2 +1,23 @@
-# `cmake --install`: the program, the kernel libraries, the headers and a package for find_package(normproof).
+# `cmake --install`: the program, the kernel libraries, the headers and a package, so that another project writes
+# find_package(normproof) and links normproof::properties.
+include_guard(GLOBAL)
 include(CMakePackageConfigHelpers)
+
+set(_package "${CMAKE_INSTALL_LIBDIR}/cmake/normproof")
+get_property(_exported GLOBAL PROPERTY NORMPROOF_EXPORTED)
+if(NOT _exported)
+  return() # no library yet, nothing to export
+endif()
+
+configure_package_config_file(
+  "${PROJECT_SOURCE_DIR}/ci/cmake/normproofConfig.cmake.in" "${PROJECT_BINARY_DIR}/normproofConfig.cmake"
+  INSTALL_DESTINATION "${_package}")
+write_basic_package_version_file(
+  "${PROJECT_BINARY_DIR}/normproofConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(
+  EXPORT normproofTargets
+  NAMESPACE normproof::
+  DESTINATION "${_package}")
+install(FILES "${PROJECT_BINARY_DIR}/normproofConfig.cmake" "${PROJECT_BINARY_DIR}/normproofConfigVersion.cmake"
+              "${PROJECT_SOURCE_DIR}/ci/cmake/FindMPFR.cmake" "${PROJECT_SOURCE_DIR}/ci/cmake/FindLibTorch.cmake"
+        DESTINATION "${_package}")

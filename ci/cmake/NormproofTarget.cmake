@@ -1,6 +1,6 @@
 # How every target of the project is made, so that the folders' CMakeLists.txt stay a few lines each.
 #
-#   normproof_library(NAME SOURCES file... [DEPENDS target...] [PRIVATE target...] [SYSTEM target...])
+#   normproof_library(NAME SOURCES file... [DEPENDS target...] [PRIVATE target...])
 #       The library normproof::NAME of the folder it is called in: include/ is public, src/ private.
 #       Without SOURCES (or with headers only) it is an INTERFACE library.
 #   normproof_module(NAME SOURCES file... [DEPENDS target...])
@@ -17,20 +17,26 @@
 include_guard(GLOBAL)
 include(GNUInstallDirs)
 
+set(NORMPROOF_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  list(APPEND NORMPROOF_WARNINGS -Wno-restrict) # false alarms from std::string there (GCC bug 105651)
+endif()
+set(NORMPROOF_SANITIZERS -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
+                         -fno-omit-frame-pointer)
+
 function(normproof_target_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
-  target_compile_options(
-    ${target}
-    PRIVATE -Wall
-            -Wextra
-            -Wpedantic
-            $<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-Wconversion>
-            $<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-Wsign-conversion>
-            -Wshadow
-            -ffp-contract=off # a fused multiply-add where the source has none would change the answer on trial
-            -fno-fast-math)
-  if(NORMPROOF_WERROR)
-    target_compile_options(${target} PRIVATE -Werror)
+  set(host "$<COMPILE_LANGUAGE:C,CXX>") # nvcc has its own warnings and its own --fmad
+  # Contraction is off because a fused multiply-add that the source does not ask for changes the answer on trial.
+  target_compile_options(${target} PRIVATE "$<${host}:${NORMPROOF_WARNINGS};-ffp-contract=off>"
+                                           "$<$<BOOL:${NORMPROOF_WERROR}>:$<${host}:-Werror>>")
+  if(NORMPROOF_SANITIZE)
+    target_compile_options(${target} PRIVATE "$<${host}:${NORMPROOF_SANITIZERS}>")
+    target_link_options(${target} PUBLIC ${NORMPROOF_SANITIZERS})
+  endif()
+  if(NORMPROOF_COVERAGE)
+    target_compile_options(${target} PRIVATE "$<${host}:--coverage>")
+    target_link_options(${target} PUBLIC --coverage)
   endif()
 endfunction()
 
@@ -63,6 +69,7 @@ function(normproof_library name)
     install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
   endif()
   install(TARGETS ${target} EXPORT normproofTargets)
+  set_property(GLOBAL PROPERTY NORMPROOF_EXPORTED ON)
 endfunction()
 
 function(normproof_module name)

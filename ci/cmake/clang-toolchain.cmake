@@ -1,17 +1,18 @@
-# The newest clang from 16 up, under whatever name the distribution gives it. Clang 14 and 15 stumble over the
-# ranges of libstdc++ 12. CC and CXX, where set, win.
-if(DEFINED ENV{CXX} AND DEFINED ENV{CC})
+# The newest clang from 16 up, under whatever name the distribution gives it: 14 and 15 stumble over the ranges of
+# libstdc++ 12. CC and CXX, where both are set, win.
+if(DEFINED ENV{CC} AND DEFINED ENV{CXX})
   return()
 endif()
 foreach(_version RANGE 22 16 -1)
-  find_program(NORMPROOF_CLANGXX_${_version} clang++-${_version})
-  find_program(NORMPROOF_CLANG_${_version} clang-${_version})
-  mark_as_advanced(NORMPROOF_CLANGXX_${_version} NORMPROOF_CLANG_${_version})
-  if(NORMPROOF_CLANGXX_${_version} AND NORMPROOF_CLANG_${_version})
-    set(CMAKE_C_COMPILER "${NORMPROOF_CLANG_${_version}}")
-    set(CMAKE_CXX_COMPILER "${NORMPROOF_CLANGXX_${_version}}")
+  find_program(_clang clang-${_version} NO_CACHE)
+  find_program(_clangxx clang++-${_version} NO_CACHE)
+  if(_clang AND _clangxx)
+    set(CMAKE_C_COMPILER "${_clang}")
+    set(CMAKE_CXX_COMPILER "${_clangxx}")
     return()
   endif()
+  unset(_clang)
+  unset(_clangxx)
 endforeach()
 set(CMAKE_C_COMPILER clang)
 set(CMAKE_CXX_COMPILER clang++)
