@@ -36,7 +36,8 @@ std::optional<Format> format_named(std::string_view name);
 
 /// Unit roundoff u = 2^-p: the largest relative error of one rounding to nearest.
 double unit_roundoff(const Format& format);
-/// eta = 2^(emin-p): half the smallest subnormal, the largest absolute error of one rounding that underflows.
+/// eta = 2^(emin-p): half the smallest subnormal, the largest absolute error of one rounding that underflows. That of
+/// f64 is no double; the smallest positive double, 2 eta, stands for it (a bound may be too large, never too small).
 double underflow_unit(const Format& format);
 /// Largest finite number, smallest normal number, smallest positive number.
 double largest(const Format& format);

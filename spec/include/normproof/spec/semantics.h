@@ -33,12 +33,20 @@ enum class SingleValue {
   rejected          ///< the entry point must refuse the problem
 };
 
+/// What eps = 0 means.
+enum class ZeroEps {
+  formula,      ///< what IEEE arithmetic makes of the formula: at v = 0 invstd is 1/0 and y is NaN
+  zero_invstd,  ///< in training v = eps = 0 gives invstd 0 and y = beta; the formula elsewhere
+  rejected      ///< the entry point must refuse the problem
+};
+
 struct Semantics {
   EpsPlacement eps = EpsPlacement::inside_root;
   VarianceKind normalising = VarianceKind::biased;
   VarianceKind running = VarianceKind::biased;
   MomentumSense momentum = MomentumSense::weight_of_new;
   SingleValue single_value = SingleValue::defined;
+  ZeroEps zero_eps = ZeroEps::formula;
 
   friend bool operator==(const Semantics&, const Semantics&) = default;
 };
