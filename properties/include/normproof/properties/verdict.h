@@ -52,6 +52,7 @@ struct Judgement {
   double measured = 0;     ///< distance from the truth to the reals that round to `got`
   double permitted = 0;
   std::string note;        ///< one line: what it means
+  std::string origin;      ///< the recipe or case file it was made on: what `replay` takes
 
   double ratio() const { return permitted > 0 ? measured / permitted : (measured > 0 ? HUGE_VAL : 0.0); }
 };
