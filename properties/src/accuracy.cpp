@@ -7,8 +7,10 @@
 namespace normproof::properties {
 
 int UlpHistogram::bin(double ulps) {
-  if (!(ulps > 0x1p-8)) return 0;
-  if (!(ulps < 0x1p55)) return bins - 1;
+  if (!(ulps > 0x1p-8))
+    return 0;
+  if (!(ulps < 0x1p55))
+    return bins - 1;
   const int octave = std::ilogb(ulps);
   const bool upper_half = std::scalbn(ulps, -octave) > 0x1.6a09e667f3bcdp+0;  // sqrt(2)
   const bool at_edge = std::scalbn(1.0, octave) == ulps;                      // edges belong to the bin below
@@ -16,24 +18,30 @@ int UlpHistogram::bin(double ulps) {
 }
 
 double UlpHistogram::upper_edge(int b) {
-  if (b == bins - 1) return HUGE_VAL;
+  if (b == bins - 1)
+    return HUGE_VAL;
   return std::scalbn(b % 2 == 0 ? 1.0 : 0x1.6a09e667f3bcdp+0, b / 2 - 8);
 }
 
 void UlpHistogram::merge(const UlpHistogram& other) {
-  for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+  for (std::size_t i = 0; i < counts_.size(); ++i)
+    counts_[i] += other.counts_[i];
 }
 
-std::int64_t UlpHistogram::total() const { return std::accumulate(counts_.begin(), counts_.end(), std::int64_t{0}); }
+std::int64_t UlpHistogram::total() const {
+  return std::accumulate(counts_.begin(), counts_.end(), std::int64_t{0});
+}
 
 double UlpHistogram::quantile(double q) const {
   const std::int64_t all = total();
-  if (all == 0) return 0;
+  if (all == 0)
+    return 0;
   const auto rank = static_cast<std::int64_t>(std::ceil(q * static_cast<double>(all)));
   std::int64_t seen = 0;
   for (int b = 0; b < bins; ++b) {
     seen += count(b);
-    if (seen >= rank) return upper_edge(b);
+    if (seen >= rank)
+      return upper_edge(b);
   }
   return upper_edge(bins - 1);
 }

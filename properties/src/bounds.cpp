@@ -19,28 +19,39 @@ double ceil_log2(double n) {
   return std::max(1.0, static_cast<double>(f == 0.5 ? e - 1 : e));
 }
 
-/// (1 - d)^(-1/2) - 1 and 1 - (1 + d)^(-1/2) without cancellation, so that they stay right where d is near 2^-53.
+/// (1 - d)^(-1/2) - 1 and 1 - (1 + d)^(-1/2) without cancellation, so that they stay right where d is near
+/// 2^-53 (spec/bounds/invstd.md: g and h).
 double root_gain(double d) {
-  if (!(d < 1)) return infinity;
-  const double s = std::sqrt(1 - d);
-  return d / (s * (1 + s));
+  if (!(d < 1))
+    return infinity;
+  return d / (1 - d + std::sqrt(1 - d));
 }
 double root_loss(double d) {
-  if (std::isinf(d)) return 1;
-  const double s = std::sqrt(1 + d);
-  return d / (s * (1 + s));
+  if (std::isinf(d))
+    return 1;
+  return d / (1 + d + std::sqrt(1 + d));
 }
 /// (1 + a)(1 + b) - 1.
-double compound(double a, double b) { return a + b + a * b; }
+double compound(double a, double b) {
+  return a + b + a * b;
+}
 
-/// omega of the wide grade: what is left of a sum of n terms in twice the bits, relative to the sum of magnitudes.
+/// omega of the wide grade: what is left of a sum of n terms in twice the bits, relative to the sum of
+/// magnitudes.
 double omega(double n, double u) {
   const double tree = 2 * ceil_log2(n) + 64;
   return 1.01 * std::max(n, tree * tree) * u * u;
 }
 
+/// eta as a double: the smallest positive double stands for f64's own (spec/bounds/model.md, evaluation).
+double eta_of(const Format& format) {
+  return std::max(underflow_unit(format), std::numeric_limits<double>::denorm_min());
+}
+
 /// Roundings of 1/sqrt(v + eps): half of the addition, twice the ulps of the root, one spare.
-double rsqrt_roundings(double rsqrt_ulps) { return 1.5 + 2 * rsqrt_ulps; }
+double rsqrt_roundings(double rsqrt_ulps) {
+  return 1.5 + 2 * rsqrt_ulps;
+}
 
 struct StatisticBounds {
   double mean;
@@ -62,44 +73,72 @@ StatisticBounds statistic_bounds(const reference::ChannelFacts& f, const Reducti
                           (family == Family::merged && f.exact.constant);
   const bool exact_variance = f.exact.pair || (family == Family::centred && f.exact.variance) ||
                               (family == Family::merged && f.exact.constant);
-  if (exact_mean && exact_variance && family != Family::textbook) return {0, 0};
+  if (exact_mean && exact_variance && family != Family::textbook)
+    return {0, 0};
 
   StatisticBounds b{};
-  if (sum.wide && family != Family::textbook) {
-    const double w = omega(n, u);
-    b.mean = accumulated(3, u) * mean + w * f.mean_abs + eta;
-    const double e = b.mean + u * mean;
-    b.variance = (accumulated(6, u) + w) * (v + e * e) + e * e + 2 * eta;
-  } else if (family == Family::centred) {
-    b.mean = accumulated(D + 3, u) * f.mean_abs + eta;
-    const double e = 1.0001 * accumulated(D + 4, u) * (f.mean_abs + sigma);
-    b.variance = accumulated(D + 7, u) * (v + e * e) + e * e + 3 * eta;
-  } else if (family == Family::merged) {
-    const double feedback = (D + 13 * L) * u;
-    const double Gamma = feedback < 0.5 ? 1 / (1 - feedback) : infinity;
-    b.mean = Gamma * (accumulated(D + 3, u) * f.mean_abs + 7.2 * std::sqrt(L) * u * sigma) + eta;
-    const double q = Gamma * u * (D * f.rms + 10.1 * L * sigma);
-    b.variance = 2 * sigma * q + q * q + accumulated(D + 11, u) * (sigma + q) * (sigma + q) + 3 * eta;
-  } else {
+  const double feedback = (D + 13 * L) * u;
+  const double G = feedback < 0.5 ? 1 / (1 - feedback) : infinity;
+  const double w = omega(n, u);
+  // What is left of a variance whose partial means are off by q in total: 2 sigma q + q^2 and the terms'
+  // roundings.
+  const auto merged = [&](double q, double k, double underflow) {
+    return 2 * sigma * q + q * q + k * (sigma + q) * (sigma + q) + underflow;
+  };
+  switch (family) {
+  case Family::centred:
+    if (sum.wide) {
+      b.mean = accumulated(3, u) * mean + w * f.mean_abs + eta;
+      const double e = b.mean + u * mean;
+      b.variance = (accumulated(6, u) + w) * (v + e * e) + e * e + 4 * eta;
+    } else {
+      b.mean = accumulated(D + 3, u) * f.mean_abs + eta;
+      const double g = accumulated(D + 4, u);
+      const double E = (1 + g) * (g * (f.mean_abs + sigma) + eta);
+      const double k = accumulated(D + 7, u);
+      b.variance = k * (v + E * E) + E * E + 4 * eta * (1 + k);
+    }
+    break;
+  case Family::merged:
+    if (sum.wide) {
+      b.mean = accumulated(3, u) * mean + w * (f.mean_abs + sigma) + eta;
+      b.variance = merged(w * (f.rms + sigma), accumulated(6, u) + w, 4 * eta);
+    } else {
+      b.mean = G * (accumulated(D + 3, u) * f.mean_abs + 7.2 * std::sqrt(L) * u * sigma + D * eta);
+      const double k = accumulated(D + 11, u);
+      b.variance = merged(G * (u * D * f.rms + 10.1 * L * u * sigma + D * eta), k, (L + 4) * eta * (1 + k));
+    }
+    break;
+  case Family::textbook: {
     b.mean = accumulated(D + 3, u) * f.mean_abs + eta;
     const double g = accumulated(D + 5, u);
-    b.variance = g * f.rms * f.rms + compound(g, g) * f.mean_abs * f.mean_abs + 3 * eta;
+    b.variance = g * f.rms * f.rms + compound(g, g) * f.mean_abs * f.mean_abs + 4 * eta;
+    break;
   }
-  if (exact_mean && family != Family::textbook) b.mean = 0;
+  }
+  if (exact_mean && family != Family::textbook)
+    b.mean = 0;
   return b;
 }
 
 LinearBound operator+(const LinearBound& a, const LinearBound& b) {
   return {a.constant + b.constant, a.per_deviation + b.per_deviation, a.per_value + b.per_value};
 }
+/// Widens a bound; what became inf * 0 or inf - inf on the way is infinite.
+double widen(double b) {
+  return std::isnan(b) ? infinity : widened * b;
+}
 LinearBound widen(const LinearBound& b) {
-  return {widened * b.constant, widened * b.per_deviation, widened * b.per_value};
+  return {widen(b.constant), widen(b.per_deviation), widen(b.per_value)};
 }
 
-/// spec/bounds/y.md: F, the roundings of the affine form itself. T bounds |gamma| r |x - m| at the statistics used, as
-/// a linear form in the deviation; `mean` bounds |m|.
-LinearBound roundings_of_y(const ChannelProblem& channel, const LinearBound& T, double mean, const Reduction& arithmetic,
-                           Form form) {
+/// spec/bounds/y.md: T = |gamma| r (|x - m| + e) and F, the roundings of the affine form itself, at the
+/// largest invstd `r` and the largest error `mean_error` of the mean that the stage may use. Linear in the
+/// deviation and in |x|.
+LinearBound roundings_of_y(const ChannelProblem& channel, double r, double mean, double mean_error,
+                           const Reduction& arithmetic, Form form) {
+  const double slope = std::abs(channel.gamma) * r;
+  const LinearBound T{slope * mean_error, slope, 0};
   const double u = arithmetic.u;
   const double eta = arithmetic.eta;
   const double beta = std::abs(channel.beta);
@@ -108,20 +147,33 @@ LinearBound roundings_of_y(const ChannelProblem& channel, const LinearBound& T, 
     F.constant += k * T.constant;
     F.per_deviation += k * T.per_deviation;
   };
+  const double gamma = std::abs(channel.gamma);
+  const double small = 1.01 * eta;
   if (form == Form::centred) {
     charge(accumulated(3.5, u));
-    F.constant += eta * (1 + std::abs(channel.gamma));
+    F.constant += small * (1 + gamma + mean_error + r);
+    F.per_deviation += small;
   } else {
     charge(accumulated(3, u));
-    const double a = 1.001 * u * T.per_deviation;  // |gamma| r at the statistics used
-    F.constant += 4 * a * mean + 1.001 * u * beta + eta * (mean + 3);
-    F.per_value += a + eta;
+    const double a = 1.001 * u * gamma * r;
+    F.constant += 4 * a * (mean + mean_error) + 1.001 * u * beta + small * (mean + mean_error + gamma + 3);
+    F.per_value += a + small;
   }
   if (unit_roundoff(channel.data) > u) {  // the last addition is a rounding of its own, not the output's
     charge(1.001 * u);
     F.constant += 1.001 * u * beta;
   }
   return F;
+}
+
+/// spec/bounds/running.md: B_run for a statistic of magnitude `statistic` known to `bound`.
+double updated(const ChannelProblem& channel, double running, double statistic, double bound, double u_stored,
+               const Reduction& arithmetic) {
+  const double w = std::abs(channel.weight);
+  return w * bound +
+         accumulated(5, arithmetic.u) * (std::abs(1 - channel.weight) * std::abs(running) +
+                                         w * (statistic + bound) + w * std::abs(running)) +
+         3 * arithmetic.eta + w * u_stored * (statistic + bound);
 }
 
 }  // namespace
@@ -135,17 +187,21 @@ double depth(Grade grade, std::int64_t n) {
   const double count = static_cast<double>(n);
   const double any = std::max(0.0, count - 1);
   switch (grade) {
-    case Grade::correctly_rounded: return 0;
-    case Grade::wide:
-    case Grade::tree: return std::min(any, 2 * ceil_log2(count) + 64);
-    case Grade::blocked: return std::min(any, 16 * std::ceil(std::sqrt(count)));
-    case Grade::sequential: return any;
+  case Grade::correctly_rounded:
+    return 0;
+  case Grade::wide:
+  case Grade::tree:
+    return std::min(any, 2 * ceil_log2(count) + 64);
+  case Grade::blocked:
+    return std::min(any, 16 * std::ceil(std::sqrt(count)));
+  case Grade::sequential:
+    return any;
   }
   return any;
 }
 
 Reduction reduction(Grade grade, std::int64_t n, const Format& accumulator) {
-  return {unit_roundoff(accumulator), underflow_unit(accumulator), depth(grade, n), grade == Grade::wide};
+  return {unit_roundoff(accumulator), eta_of(accumulator), depth(grade, n), grade == Grade::wide};
 }
 
 Permitted permitted(const ChannelProblem& channel, const Reduction& sum, const Class& c, double rsqrt_ulps) {
@@ -153,6 +209,7 @@ Permitted permitted(const ChannelProblem& channel, const Reduction& sum, const C
   const double u = sum.u;
   const double eta = sum.eta;
   const double u_s = unit_roundoff(channel.stats);
+  const double eta_s = eta_of(channel.stats);
   const double mean = std::abs(f.mean_hi);
   const double v = f.variance;
   const double r = f.invstd;
@@ -160,82 +217,79 @@ Permitted permitted(const ChannelProblem& channel, const Reduction& sum, const C
 
   Permitted p;
   StatisticBounds statistics{0, 0};
-  if (channel.training) statistics = statistic_bounds(f, sum, c.family);
+  if (channel.training)
+    statistics = statistic_bounds(f, sum, c.family);
   p.mean = statistics.mean;
-  p.variance = statistics.variance + (u_s > u ? 1.01 * u_s * v : 0);
+  p.variance = statistics.variance;
+  if (u_s > u)
+    p.variance += u_s * (v + statistics.variance) + eta_s;
 
-  // spec/bounds/invstd.md: (v -+ B_v) + eps (1 -+ u), then the root's own roundings.
+  // spec/bounds/invstd.md. v + eps = 0 has no bound: there the dialect decides.
   const double under_root = v + channel.eps;
-  if (!(under_root > 0)) {  // r is infinite: no bound
-    p.invstd_above = p.invstd_below = p.y.constant = infinity;
-  }
-  const double below = (std::min(statistics.variance, v) + u * channel.eps) / under_root;
-  const double above = (statistics.variance + u * channel.eps) / under_root;
-  const double root = accumulated(rsqrt_roundings(rsqrt_ulps), u);
-  const double gain = compound(root, root_gain(below));
-  const double loss = root + root_loss(above) - root * root_loss(above);
-  p.invstd_above = r * gain;
-  p.invstd_below = r * loss;
+  const double d_eps = u * channel.eps + eta;
+  const double c_root = accumulated(rsqrt_roundings(rsqrt_ulps), u);
+  const double g =
+      under_root > 0 ? root_gain((std::min(statistics.variance, v) + d_eps) / under_root) : infinity;
+  const double h = under_root > 0 ? root_loss((statistics.variance + d_eps) / under_root) : infinity;
+  const double rho_up = compound(c_root, g);
+  const double rho_down = h + c_root * (1 - h);
+  p.invstd_above = r * rho_up;
+  p.invstd_below = r * rho_down;
 
-  // spec/bounds/y.md: the relative error rho of the invstd used, the absolute error e of the mean used. In training
-  // each may pass through storage; in inference nothing is stored.
-  const double stored = channel.training ? (u_s > u ? 3 * u_s : 2 * u_s) : 0;
-  const double rho = std::max(compound(gain, stored), loss + stored * (1 - loss));
+  // spec/bounds/y.md: the relative error rho of the invstd used, the absolute error e of the mean used. In
+  // training each may pass through storage; in inference nothing is stored. A mean without error is
+  // representable and stores as itself.
+  double rho = std::max(rho_up, rho_down);
   double e = 0;
-  if (channel.training && statistics.mean > 0) {
-    e = (1 + 3 * u_s) * (statistics.mean + 2 * u_s * mean) + 2 * underflow_unit(channel.stats);
+  if (channel.training) {
+    const double k_s = u_s > u ? 3 : 2;
+    rho = std::max(rho_up + k_s * u_s * (1 + rho_up), rho_down + k_s * u_s * (1 - rho_down)) + eta_s / r;
+    if (statistics.mean > 0 || u_s > u)
+      e = (1 + 3 * u_s) * (statistics.mean + 2 * u_s * mean) + 2 * eta_s;
   }
-
-  // The exact y at the statistics used, then the roundings of its own operations.
-  const LinearBound T{scale * (1 + rho) * e, scale * (1 + rho), 0};
-  p.y = widen(LinearBound{scale * (1 + rho) * e, scale * rho, 0} + roundings_of_y(channel, T, mean + e, sum, c.form));
+  const LinearBound statistics_used{scale * (1 + rho) * e, scale * rho, 0};
+  p.y = widen(statistics_used + roundings_of_y(channel, r * (1 + rho), mean, e, sum, c.form));
 
   // spec/bounds/running.md.
-  const auto updated = [&](double statistic, double bound, double running) {
-    const double w = std::abs(channel.weight);
-    const double moved = accumulated(5, u) * (std::abs(1 - channel.weight) * std::abs(running) +
-                                              w * (statistic + bound) + w * std::abs(running));
-    return w * bound + moved + w * u_s * statistic + 3 * eta;
-  };
   const double factor = channel.running_stat_factor;
-  const double fed = factor == 1 ? statistics.variance : factor * (statistics.variance + accumulated(3, u) * v);
-  p.running_mean = widened * updated(mean, statistics.mean, channel.running_mean);
-  p.running_var = widened * updated(factor * v, fed, channel.running_var);
-  p.mean *= widened;
-  p.variance *= widened;
-  p.invstd_above *= widened;
-  p.invstd_below *= widened;
+  double fed = statistics.variance;
+  if (factor != 1)
+    fed = factor * (fed + accumulated(4, u) * (v + fed)) + eta;
+  const double u_stored = u_s > u ? u_s : 0;
+  p.running_mean = widen(updated(channel, channel.running_mean, mean, statistics.mean, u_stored, sum));
+  p.running_var = widen(updated(channel, channel.running_var, factor * v, fed, u_stored, sum));
+  p.mean = widen(p.mean);
+  p.variance = widen(p.variance);
+  p.invstd_above = widen(p.invstd_above);
+  p.invstd_below = widen(p.invstd_below);
   return p;
 }
 
-double permitted_invstd_link(const ChannelProblem& channel, const Reported& variance, const Reduction& arithmetic,
-                             double rsqrt_ulps) {
+double permitted_invstd_link(const ChannelProblem& channel, const Reported& variance,
+                             const Reduction& arithmetic, double rsqrt_ulps) {
   const double under_root = variance.value + channel.eps;
-  const double d = (variance.half_ulp + arithmetic.u * channel.eps) / under_root;
+  const double d = (variance.half_ulp + arithmetic.u * channel.eps + arithmetic.eta) / under_root;
   const double root = accumulated(rsqrt_roundings(rsqrt_ulps), arithmetic.u);
-  return widened * compound(root, root_gain(d)) / std::sqrt(under_root);
+  return widen(compound(root, root_gain(d)) / std::sqrt(under_root));
 }
 
 LinearBound permitted_y_link(const ChannelProblem& channel, const Reported& mean, const Reported& invstd,
                              const Reduction& arithmetic, Form form) {
   const double gamma = std::abs(channel.gamma);
-  const double r = std::abs(invstd.value) + invstd.half_ulp;
-  // Any point of the box: |gamma| ((|x - m| + h_m) h_r + r h_m).
-  const LinearBound box{gamma * mean.half_ulp * (invstd.half_ulp + r), gamma * invstd.half_ulp, 0};
-  const LinearBound T{gamma * r * mean.half_ulp, gamma * r, 0};
-  return widen(box + roundings_of_y(channel, T, std::abs(mean.value) + mean.half_ulp, arithmetic, form));
+  const double r = std::abs(invstd.value);
+  const double h_m = mean.half_ulp;
+  const double h_r = invstd.half_ulp;
+  const LinearBound box{gamma * h_m * (h_r + r), gamma * h_r, 0};  // |gamma| ((|x - m| + h_m) h_r + r h_m)
+  return widen(box + roundings_of_y(channel, r + h_r, std::abs(mean.value), h_m, arithmetic, form));
 }
 
-double permitted_running_link(const ChannelProblem& channel, double running, const Reported& statistic, double factor,
-                              const Reduction& arithmetic) {
-  const double w = std::abs(channel.weight);
-  const double s = factor * std::abs(statistic.value);
-  const double box =
-      factor == 1 ? statistic.half_ulp : factor * (statistic.half_ulp + accumulated(3, arithmetic.u) * statistic.value);
-  return widened * (w * box +
-                    accumulated(5, arithmetic.u) *
-                        (std::abs(1 - channel.weight) * std::abs(running) + w * (s + box) + w * std::abs(running)) +
-                    3 * arithmetic.eta);
+double permitted_running_link(const ChannelProblem& channel, double running, const Reported& statistic,
+                              double factor, const Reduction& arithmetic) {
+  double box = statistic.half_ulp;
+  if (factor != 1) {
+    box = factor * (box + accumulated(4, arithmetic.u) * (std::abs(statistic.value) + box)) + arithmetic.eta;
+  }
+  return widen(updated(channel, running, factor * std::abs(statistic.value), box, 0, arithmetic));
 }
 
 }  // namespace normproof::properties

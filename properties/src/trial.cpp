@@ -14,7 +14,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// What the report needs of a case once its tensors are gone.
 struct CaseLabel {
@@ -37,21 +39,26 @@ struct CaseResult {
 
 /// Everything one kernel did, as it is added up case by case in case order.
 class Docket {
- public:
-  explicit Docket(const impls::KernelInfo& kernel, std::size_t keep) : keep_(keep) { report_.kernel = kernel; }
+public:
+  explicit Docket(const impls::KernelInfo& kernel, std::size_t keep) : keep_(keep) {
+    report_.kernel = kernel;
+  }
 
   void add(const CaseLabel& label, KernelOnCase&& result) {
     CaseVerdict& verdict = result.verdict;
     ++report_.cases;
     report_.seconds += result.seconds;
-    if (verdict.count(Status::skipped) > 0) ++report_.skips[verdict.reason];
+    if (verdict.count(Status::skipped) > 0)
+      ++report_.skips[verdict.reason];
     const bool core = verdict.domain == Domain::core;
     auto& counts = core ? report_.counts : report_.extended_counts;
-    for (std::size_t s = 0; s < status_count; ++s) counts[s] += verdict.counts[s];
+    for (std::size_t s = 0; s < status_count; ++s)
+      counts[s] += verdict.counts[s];
 
     auto& failures = core ? report_.failures : report_.extended_failures;
     for (Judgement& j : verdict.notable) {
-      if (!is_failure(j.status) || failures.size() >= keep_) continue;
+      if (!is_failure(j.status) || failures.size() >= keep_)
+        continue;
       j.origin = label.origin;
       failures.push_back(j);
     }
@@ -63,7 +70,8 @@ class Docket {
           keep_larger(tally.evidence[o][g][k], verdict.evidence[o][g][k], label);
         }
       }
-      if (verdict.accuracy[o].count == 0) continue;
+      if (verdict.accuracy[o].count == 0)
+        continue;
       AccuracyRow& row = rows_[{label.key, o, label.regime}];
       row.accuracy.merge(verdict.accuracy[o]);
       keep_larger(row.nearest, verdict.nearest[o], label);
@@ -72,10 +80,12 @@ class Docket {
 
   KernelReport report(const Gate& gate) {
     for (auto& [key, tally] : keys_) {
-      if (tally.judgements == 0) continue;
+      if (tally.judgements == 0)
+        continue;
       report_.keys.push_back(conclude(key, tally, gate));
       const KeyVerdict& verdict = report_.keys.back();
-      if (verdict.explained_by.empty() && !verdict.unexplained.empty()) report_.unexplained = true;
+      if (verdict.explained_by.empty() && !verdict.unexplained.empty())
+        report_.unexplained = true;
     }
     for (auto& [id, row] : rows_) {
       const auto& [key, output, regime] = id;
@@ -89,14 +99,15 @@ class Docket {
     return std::move(report_);
   }
 
- private:
+private:
   struct KeyTally {
     std::int64_t judgements = 0;
     Evidence evidence;
   };
 
   static void keep_larger(Extreme& slot, const Extreme& other, const CaseLabel& label) {
-    if (!other.seen || (slot.seen && other.ratio <= slot.ratio)) return;
+    if (!other.seen || (slot.seen && other.ratio <= slot.ratio))
+      return;
     slot = other;
     slot.at.origin = label.origin;
   }
@@ -108,13 +119,16 @@ class Docket {
 
     const auto asked = static_cast<std::size_t>(gate.grade);
     for (std::size_t k = 0; k < class_count; ++k) {
-      if (!gate.allows(all_classes[k])) continue;
+      if (!gate.allows(all_classes[k]))
+        continue;
       const Extreme* worst = nullptr;
       for (std::size_t o = 0; o < output_count; ++o) {
         const Extreme& e = tally.evidence[o][asked][k];
-        if (e.seen && (worst == nullptr || e.ratio > worst->ratio)) worst = &e;
+        if (e.seen && (worst == nullptr || e.ratio > worst->ratio))
+          worst = &e;
       }
-      if (worst == nullptr) continue;
+      if (worst == nullptr)
+        continue;
       if (worst->ratio <= 1) {
         verdict.explained_by.push_back(all_classes[k]);
       } else {
@@ -122,10 +136,12 @@ class Docket {
         verdict.unexplained.back().note = "denies " + to_string(all_classes[k]);
       }
     }
-    if (!verdict.explained_by.empty()) verdict.unexplained.clear();
+    if (!verdict.explained_by.empty())
+      verdict.unexplained.clear();
 
     for (std::size_t o = 0; o < output_count; ++o) {
-      if (auto met = grade_met(tally, static_cast<Output>(o))) verdict.grades.push_back(std::move(*met));
+      if (auto met = grade_met(tally, static_cast<Output>(o)))
+        verdict.grades.push_back(std::move(*met));
     }
     return verdict;
   }
@@ -141,13 +157,15 @@ class Docket {
       Class by;
       for (std::size_t k = 0; k < class_count; ++k) {
         const Extreme& e = evidence[g][k];
-        if (!e.seen || !admits(all_grades[g], all_classes[k])) continue;
+        if (!e.seen || !admits(all_grades[g], all_classes[k]))
+          continue;
         if (best == nullptr || e.ratio < best->ratio) {
           best = &e;
           by = all_classes[k];
         }
       }
-      if (best == nullptr) continue;
+      if (best == nullptr)
+        continue;
       seen = true;
       if (best->ratio <= 1) {
         met.best = all_grades[g];
@@ -177,10 +195,12 @@ struct CaseSource {
 CaseResult try_case(const Case& c, std::string regime, std::span<const impls::KernelInfo> kernels,
                     impls::Runner& runner, const Gate& gate) {
   CaseResult result;
-  result.label = {{c.problem.pass, std::string(c.problem.data.name), c.problem.layout}, std::move(regime), c.origin};
+  result.label = {
+      {c.problem.pass, std::string(c.problem.data.name), c.problem.layout}, std::move(regime), c.origin};
   reference::Truth truth;
   const auto start = Clock::now();
-  if (reference::must_reject(c).empty()) truth = reference::truth_of(c);
+  if (reference::must_reject(c).empty())
+    truth = reference::truth_of(c);
   result.truth_seconds = seconds_since(start);
   result.effort = truth.effort;
   result.kernels.reserve(kernels.size());
@@ -191,15 +211,19 @@ CaseResult try_case(const Case& c, std::string regime, std::span<const impls::Ke
   return result;
 }
 
-TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> kernels, const TrialOptions& options) {
+TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> kernels,
+                const TrialOptions& options) {
   TrialReport report;
   report.gate = options.gate;
   report.cases_planned = static_cast<std::int64_t>(source.count);
   std::vector<Docket> dockets;
-  for (const impls::KernelInfo& kernel : kernels) dockets.emplace_back(kernel, options.keep_failures);
+  for (const impls::KernelInfo& kernel : kernels)
+    dockets.emplace_back(kernel, options.keep_failures);
 
   const auto start = Clock::now();
-  const auto in_time = [&] { return !options.budget || Clock::now() - start < *options.budget; };
+  const auto in_time = [&] {
+    return !options.budget || Clock::now() - start < *options.budget;
+  };
   const std::size_t threads = static_cast<std::size_t>(std::max(1, options.threads));
 
   std::mutex mutex;
@@ -209,7 +233,8 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
   std::exception_ptr trouble;
   Progress progress{0, report.cases_planned, 0, 0, 0};
 
-  // Results are added in case order whatever thread finished them, so that the report does not depend on the threads.
+  // Results are added in case order whatever thread finished them, so that the report does not depend on the
+  // threads.
   const auto add_in_order = [&] {
     for (auto next = waiting.find(added); next != waiting.end(); next = waiting.find(added)) {
       CaseResult result = std::move(next->second);
@@ -225,7 +250,8 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
       }
       progress.done = static_cast<std::int64_t>(++added);
       progress.seconds = seconds_since(start);
-      if (options.progress) options.progress(progress);
+      if (options.progress)
+        options.progress(progress);
     }
   };
 
@@ -243,26 +269,32 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
       }
     } catch (...) {
       const std::lock_guard lock(mutex);
-      if (!trouble) trouble = std::current_exception();
+      if (!trouble)
+        trouble = std::current_exception();
     }
   };
 
   std::vector<std::thread> pool;
-  for (std::size_t t = 1; t < threads; ++t) pool.emplace_back(work);
+  for (std::size_t t = 1; t < threads; ++t)
+    pool.emplace_back(work);
   work();
-  for (std::thread& thread : pool) thread.join();
-  if (trouble) std::rethrow_exception(trouble);
+  for (std::thread& thread : pool)
+    thread.join();
+  if (trouble)
+    std::rethrow_exception(trouble);
 
   report.cases_tried = static_cast<std::int64_t>(added);
-  for (Docket& docket : dockets) report.kernels.push_back(docket.report(options.gate));
+  for (Docket& docket : dockets)
+    report.kernels.push_back(docket.report(options.gate));
   report.seconds = seconds_since(start);
   return report;
 }
 
-std::int64_t failures(const std::array<std::int64_t, status_count>& counts) {
+std::int64_t failure_count(const std::array<std::int64_t, status_count>& counts) {
   std::int64_t sum = 0;
   for (const Status s : all_statuses) {
-    if (is_failure(s)) sum += counts[static_cast<std::size_t>(s)];
+    if (is_failure(s))
+      sum += counts[static_cast<std::size_t>(s)];
   }
   return sum;
 }
@@ -274,15 +306,19 @@ std::int64_t KernelReport::judgements() const {
 }
 
 bool KernelReport::conforms(const Gate& gate) const {
-  return failures(counts) == 0 && !unexplained && (!gate.extended || failures(extended_counts) == 0);
+  return failure_count(counts) == 0 && !unexplained &&
+         (!gate.extended || failure_count(extended_counts) == 0);
 }
 
-bool KernelReport::inconclusive() const { return count(Status::pass) == 0 && failures(counts) == 0 && !unexplained; }
+bool KernelReport::inconclusive() const {
+  return count(Status::pass) == 0 && failure_count(counts) == 0 && !unexplained;
+}
 
 Exit TrialReport::exit() const {
   bool verified = false;
   for (const KernelReport& kernel : kernels) {
-    if (!kernel.conforms(gate)) return Exit::does_not_conform;
+    if (!kernel.conforms(gate))
+      return Exit::does_not_conform;
     verified = verified || !kernel.inconclusive();
   }
   return verified ? Exit::conforms : Exit::inconclusive;
@@ -291,16 +327,22 @@ Exit TrialReport::exit() const {
 TrialReport run_trial(std::span<const Recipe> recipes, std::span<const impls::KernelInfo> kernels,
                       const TrialOptions& options) {
   for (const Recipe& recipe : recipes) {
-    if (const std::string reason = impossible(recipe); !reason.empty()) throw std::invalid_argument(reason);
+    if (const std::string reason = impossible(recipe); !reason.empty())
+      throw std::invalid_argument(reason);
   }
   return run({recipes.size(), [&](std::size_t i) { return expand(recipes[i]); },
-              [&](std::size_t i) { return to_string(recipes[i].regime); }},
+              [&](std::size_t i) {
+                return to_string(recipes[i].regime);
+              }},
              kernels, options);
 }
 
 TrialReport run_trial(std::span<const Case> cases, std::span<const impls::KernelInfo> kernels,
                       const TrialOptions& options) {
-  return run({cases.size(), [&](std::size_t i) { return cases[i]; }, [](std::size_t) { return std::string("case"); }},
+  return run({cases.size(), [&](std::size_t i) { return cases[i]; },
+              [](std::size_t) {
+                return std::string("case");
+              }},
              kernels, options);
 }
 

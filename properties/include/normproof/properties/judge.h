@@ -1,9 +1,10 @@
 // The judge: one case, its truth, one observation -> a verdict per output and channel.
 //
-// The judge is the only gate with a bound. Per channel it measures the distance from the truth to the reals that round
-// to each output, divides by what the asked grade permits, judges each stage by the kernel's own report of the stage
-// before (links), and assigns blame: one bug, one blame. What it learns about each class of algorithms is evidence for
-// the verdict over the whole run (docket.h): one class must explain everything that a kernel did.
+// The judge is the only gate with a bound. Per channel it measures the distance from the truth to the reals
+// that round to each output, divides by what the asked grade permits, judges each stage by the kernel's own
+// report of the stage before (links), and assigns blame: one bug, one blame. What it learns about each class
+// of algorithms is evidence for the verdict over the whole run (docket.h): one class must explain everything
+// that a kernel did.
 #pragma once
 
 #include <array>
@@ -27,17 +28,17 @@ struct Extreme {
   Judgement at;
 };
 
-/// Worst measured/permitted of every output under every class at every grade. Combinations that do not exist (textbook
-/// above `sequential`) stay unseen.
+/// Worst measured/permitted of every output under every class at every grade. Combinations that do not exist
+/// (textbook above `sequential`) stay unseen.
 using Evidence = std::array<std::array<std::array<Extreme, class_count>, grade_count>, output_count>;
 
 struct CaseVerdict {
   Domain domain = Domain::core;
   std::array<std::int64_t, status_count> counts{};  ///< judgements by status
-  std::vector<Judgement> notable;                   ///< those that are not PASS, the first `notable_limit` of them
-  std::string reason;                               ///< why the case was skipped, crashed, ...
+  std::vector<Judgement> notable;  ///< those that are not PASS, the first `notable_limit` of them
+  std::string reason;              ///< why the case was skipped, crashed, ...
   std::array<Accuracy, output_count> accuracy;
-  std::array<Extreme, output_count> nearest;        ///< largest measured/permitted at the gate
+  std::array<Extreme, output_count> nearest;  ///< largest measured/permitted at the gate
   Evidence evidence;
 
   std::int64_t count(Status status) const { return counts[static_cast<std::size_t>(status)]; }
@@ -47,8 +48,8 @@ struct CaseVerdict {
 
 inline constexpr std::size_t notable_limit = 32;
 
-/// Judges an observation. `truth` may be empty (outputs and channels) when the case must be rejected or the kernel did
-/// not complete. Thread-safe.
+/// Judges an observation. `truth` may be empty (outputs and channels) when the case must be rejected or the
+/// kernel did not complete. Thread-safe.
 CaseVerdict judge(const Case& c, const reference::Truth& truth, const impls::Observation& observation,
                   const Gate& gate);
 

@@ -1,8 +1,9 @@
 // A trial: many cases, many kernels, one report.
 //
-// The order of loops decides what a campaign costs: per case one truth, computed once, then every kernel. The report is
-// the one record that the terminal, JSON and JUnit views are made of. Same version, seed and deterministic kernels: the
-// same report bit for bit, whatever the number of threads; times stand in fields of their own.
+// The order of loops decides what a campaign costs: per case one truth, computed once, then every kernel. The
+// report is the one record that the terminal, JSON and JUnit views are made of. Same version, seed and
+// deterministic kernels: the same report bit for bit, whatever the number of threads; times stand in fields
+// of their own.
 #pragma once
 
 #include <chrono>
@@ -19,7 +20,8 @@
 
 namespace normproof::properties {
 
-/// One class must explain all that a kernel did under one key: a kernel may dispatch on these, not on the case.
+/// One class must explain all that a kernel did under one key: a kernel may dispatch on these, not on the
+/// case.
 struct Key {
   Pass pass = Pass::forward_training;
   std::string dtype;
@@ -34,15 +36,15 @@ struct GradeMet {
   Class by;                   ///< a class that explains it
   double ratio = 0;           ///< worst measured/permitted at that grade and class
   std::optional<Grade> denied;
-  Judgement witness;          ///< of the denied grade, for the class that came nearest
+  Judgement witness;  ///< of the denied grade, for the class that came nearest
 };
 
 struct KeyVerdict {
   Key key;
   std::int64_t judgements = 0;
-  std::vector<Class> explained_by;          ///< allowed classes with nothing above 1 at the gate
-  std::vector<Judgement> unexplained;       ///< when empty above: one witness per allowed class
-  std::vector<GradeMet> grades;             ///< per output that was judged
+  std::vector<Class> explained_by;     ///< allowed classes with nothing above 1 at the gate
+  std::vector<Judgement> unexplained;  ///< when empty above: one witness per allowed class
+  std::vector<GradeMet> grades;        ///< per output that was judged
 };
 
 /// A row of the accuracy table. `nearest` is the largest measured/permitted at the gate, with its origin.
@@ -59,11 +61,12 @@ struct AccuracyRow {
 struct KernelReport {
   impls::KernelInfo kernel;
   std::int64_t cases = 0;
-  std::array<std::int64_t, status_count> counts{};           ///< core judgements by status
-  std::array<std::int64_t, status_count> extended_counts{};  ///< extended domain: reported, gating only on request
-  std::vector<Judgement> failures;                           ///< the first ones, with origin
+  std::array<std::int64_t, status_count> counts{};  ///< core judgements by status
+  std::array<std::int64_t, status_count>
+      extended_counts{};            ///< extended domain: reported, gating only on request
+  std::vector<Judgement> failures;  ///< the first ones, with origin
   std::vector<Judgement> extended_failures;
-  std::map<std::string, std::int64_t> skips;                 ///< reason -> cases
+  std::map<std::string, std::int64_t> skips;  ///< reason -> cases
   std::vector<KeyVerdict> keys;
   std::vector<AccuracyRow> rows;
   bool unexplained = false;  ///< some key has no class that explains it
@@ -96,13 +99,14 @@ struct Progress {
 struct TrialOptions {
   Gate gate;
   impls::RunOptions run;
-  int threads = 1;                               ///< cases in flight
-  std::optional<std::chrono::seconds> budget;    ///< no new case is begun after it
-  std::function<void(const Progress&)> progress; ///< called from one thread at a time, in case order
-  std::size_t keep_failures = 20;                ///< per kernel
+  int threads = 1;                                ///< cases in flight
+  std::optional<std::chrono::seconds> budget;     ///< no new case is begun after it
+  std::function<void(const Progress&)> progress;  ///< called from one thread at a time, in case order
+  std::size_t keep_failures = 20;                 ///< per kernel
 };
 
-/// Every kernel on every recipe's case, in order. Impossible recipes throw std::invalid_argument before anything runs.
+/// Every kernel on every recipe's case, in order. Impossible recipes throw std::invalid_argument before
+/// anything runs.
 TrialReport run_trial(std::span<const Recipe> recipes, std::span<const impls::KernelInfo> kernels,
                       const TrialOptions& options);
 /// The same on explicit cases; their regime is called "case".

@@ -1,4 +1,5 @@
-// Verdicts: the statuses of a judgement and the words for them. A *judgement* is one output of one channel of one case.
+// Verdicts: the statuses of a judgement and the words for them. A *judgement* is one output of one channel of
+// one case.
 #pragma once
 
 #include <array>
@@ -12,23 +13,23 @@
 namespace normproof::properties {
 
 enum class Status {
-  pass,              ///< measured <= permitted, and a trivial answer would not have passed
-  fail,              ///< breaks the clause that is named
-  claim_broken,      ///< the grade is met, the kernel's own claim is not
-  consequence,       ///< wrong, but exactly as an earlier stage's error explains
-  unprovable,        ///< the bound is infinite: nothing can be said
-  mistrusted,        ///< it passed, but so would a trivial answer
-  expected_fail,     ///< in the baseline
-  skipped,           ///< not run, with a reason
+  pass,           ///< measured <= permitted, and a trivial answer would not have passed
+  fail,           ///< breaks the clause that is named
+  claim_broken,   ///< the grade is met, the kernel's own claim is not
+  consequence,    ///< wrong, but exactly as an earlier stage's error explains
+  unprovable,     ///< the bound is infinite: nothing can be said
+  mistrusted,     ///< it passed, but so would a trivial answer
+  expected_fail,  ///< in the baseline
+  skipped,        ///< not run, with a reason
   crashed,
   timed_out,
   nondeterministic,  ///< other bits on a repeat run of a kernel that claims determinism
   corrupted          ///< an input changed, a guard zone was touched, an output was left unwritten
 };
 inline constexpr std::array all_statuses{
-    Status::pass,    Status::fail,      Status::claim_broken,     Status::consequence,
-    Status::unprovable, Status::mistrusted, Status::expected_fail, Status::skipped,
-    Status::crashed, Status::timed_out, Status::nondeterministic, Status::corrupted};
+    Status::pass,       Status::fail,       Status::claim_broken,     Status::consequence,
+    Status::unprovable, Status::mistrusted, Status::expected_fail,    Status::skipped,
+    Status::crashed,    Status::timed_out,  Status::nondeterministic, Status::corrupted};
 inline constexpr std::size_t status_count = all_statuses.size();
 
 /// "PASS", "FAIL", "CLAIM_BROKEN", ...
@@ -42,17 +43,17 @@ enum class Exit { conforms = 0, does_not_conform = 1, usage = 2, could_not_run =
 /// One judgement that is worth showing: at the element with the largest measured/permitted.
 struct Judgement {
   Status status = Status::pass;
-  std::string clause;      ///< "BN-NUM-2"
+  std::string clause;  ///< "BN-NUM-2"
   Output output = Output::y;
   std::int64_t channel = 0;
   std::int64_t element = 0;  ///< index within the channel; 0 for per-channel outputs
   double got = 0;
-  double want = 0;         ///< correctly rounded truth (of the link's closed form when a link failed)
-  double ulps = 0;         ///< E_raw of `got`
-  double measured = 0;     ///< distance from the truth to the reals that round to `got`
+  double want = 0;      ///< correctly rounded truth (of the link's closed form when a link failed)
+  double ulps = 0;      ///< E_raw of `got`
+  double measured = 0;  ///< distance from the truth to the reals that round to `got`
   double permitted = 0;
-  std::string note;        ///< one line: what it means
-  std::string origin;      ///< the recipe or case file it was made on: what `replay` takes
+  std::string note;    ///< one line: what it means
+  std::string origin;  ///< the recipe or case file it was made on: what `replay` takes
 
   double ratio() const { return permitted > 0 ? measured / permitted : (measured > 0 ? HUGE_VAL : 0.0); }
 };
