@@ -107,8 +107,10 @@ function(normproof_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" RUN_SERIAL
-                                                                                        "${arg_RUN_SERIAL}")
+  # A binary whose tests were lost, or all skipped by a filter, must not pass.
+  set_tests_properties(
+    ${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" RUN_SERIAL "${arg_RUN_SERIAL}"
+                       FAIL_REGULAR_EXPRESSION "==\\] 0 tests")
 endfunction()
 
 function(normproof_bench name)
