@@ -74,6 +74,12 @@ typedef enum np_pass {
 typedef enum np_variance { NP_VARIANCE_BIASED = 0, NP_VARIANCE_UNBIASED = 1 } np_variance;
 typedef enum np_momentum { NP_WEIGHT_OF_NEW = 0, NP_WEIGHT_OF_OLD = 1 } np_momentum;
 typedef enum np_single_value { NP_SINGLE_DEFINED = 0, NP_SINGLE_NAN = 1, NP_SINGLE_REJECTED = 2 } np_single_value;
+/* eps = 0: as the formula gives it; in training invstd 0 where the variance is 0 too; or refused. */
+typedef enum np_zero_eps {
+  NP_ZERO_EPS_FORMULA = 0,
+  NP_ZERO_EPS_ZERO_INVSTD = 1,
+  NP_ZERO_EPS_REJECTED = 2
+} np_zero_eps;
 
 typedef struct np_problem {
   uint32_t struct_size;
@@ -95,6 +101,7 @@ typedef struct np_problem {
   int32_t running_variance;    /* np_variance: what feeds the running variance */
   int32_t momentum_sense;      /* np_momentum */
   int32_t single_value;        /* np_single_value: one value per channel in training */
+  int32_t zero_eps;            /* np_zero_eps */
   int32_t in_place;            /* y and x are the same buffer */
 } np_problem;
 

@@ -1,0 +1,54 @@
+// The arena: a case's tensors laid out in one block of memory for a kernel, and what the kernel made of it.
+//
+// Every buffer has pages of its own with a guard zone before and after the data, inputs are hashed, outputs are
+// filled with a NaN of a payload that no arithmetic makes. The host fills and reads; the kernel's process only runs.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "normproof/impls/observation.h"
+#include "normproof/spec/case.h"
+#include "protocol.h"
+
+namespace normproof::impls {
+
+class Arena {
+public:
+  /// Throws std::invalid_argument where the case's vectors do not have the sizes of its shape. `c` must outlive it.
+  explicit Arena(const Case& c);
+
+  /// Size of the block; it starts with a page for the progress word.
+  std::size_t bytes() const { return bytes_; }
+  const std::array<Extent, slot_count>& slots() const { return slots_; }
+
+  /// Lays out inputs, poison and guard zones. Repeat runs fill again.
+  void fill(std::byte* memory);
+  /// Breaches of guard zones and inputs, for any outcome.
+  void inspect(const std::byte* memory, std::uint32_t outputs, Observation& observation) const;
+  /// The outputs of the NP_OUT_* set `outputs`; an element that still has the poison is a breach. In inference the
+  /// running statistics if they changed.
+  void collect(const std::byte* memory, std::uint32_t outputs, Observation& observation) const;
+  /// Hash of the bits of all that collect() reads.
+  std::uint64_t fingerprint(const std::byte* memory, std::uint32_t outputs) const;
+
+private:
+  struct Guarded {
+    std::uint64_t begin = 0;  ///< of the whole zone; the data lie somewhere inside
+    std::uint64_t end = 0;
+  };
+  bool training() const { return case_.problem.pass == Pass::forward_training; }
+  bool is_input(Slot slot, std::uint32_t outputs) const;
+  std::uint64_t hash(const std::byte* memory, Slot slot) const;
+
+  const Case& case_;
+  std::array<Extent, slot_count> slots_{};
+  std::array<Guarded, slot_count> zones_{};
+  std::array<std::uint64_t, slot_count> before_{};
+  std::size_t bytes_ = 0;
+};
+
+std::string_view to_string(Slot slot);
+
+}  // namespace normproof::impls

@@ -1,0 +1,30 @@
+// A growing block of memory behind a descriptor, so that a worker can map the same pages.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+namespace normproof::impls {
+
+class SharedMemory {
+public:
+  /// An empty block of its own (host), or the block behind an inherited descriptor (worker).
+  SharedMemory();
+  explicit SharedMemory(int inherited_descriptor);
+  ~SharedMemory();
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+
+  int descriptor() const { return descriptor_; }
+  std::byte* data() const { return data_; }
+
+  /// At least `bytes`, mapped; data() may move. `grow` extends the block first (the host's part).
+  void require(std::size_t bytes, bool grow);
+
+private:
+  int descriptor_ = -1;
+  std::byte* data_ = nullptr;
+  std::size_t mapped_ = 0;
+};
+
+}  // namespace normproof::impls
