@@ -1,5 +1,5 @@
-// Integers times a power of two, rounded once into a format: how every number of a recipe is made. By way of a double
-// a value would be rounded twice.
+// Integers times a power of two, rounded once into a format: how every number of a recipe is made. By way of
+// a double a value would be rounded twice.
 #pragma once
 
 #include <bit>
@@ -22,7 +22,7 @@ constexpr double power_of_two(int exponent) {
 
 constexpr int bit_width(uint128 value) {
   const auto high = static_cast<std::uint64_t>(value >> 64);
-  return high != 0 ? 64 + std::bit_width(high) : std::bit_width(static_cast<std::uint64_t>(value));
+  return high != 0 ? 128 - std::countl_zero(high) : 64 - std::countl_zero(static_cast<std::uint64_t>(value));
 }
 
 /// value * 2^exponent rounded to nearest, ties to even, into the format; an infinity where that overflows.
@@ -31,12 +31,12 @@ constexpr double round_once(const Format& format, int128 value, int exponent) {
     return 0.0;
   const bool negative = value < 0;
   const uint128 magnitude = negative ? -static_cast<uint128>(value) : static_cast<uint128>(value);
-  const int top = bit_width(magnitude) + exponent; // magnitude * 2^exponent lies in [2^(top-1), 2^top)
+  const int top = bit_width(magnitude) + exponent;  // magnitude * 2^exponent lies in [2^(top-1), 2^top)
   const int lowest = format.emin - format.p + 1;
-  int unit = top - format.p > lowest ? top - format.p : lowest; // exponent of the result's last place
+  int unit = top - format.p > lowest ? top - format.p : lowest;  // exponent of the result's last place
   std::uint64_t kept = 0;
   if (unit <= exponent) {
-    unit = exponent; // nothing to drop: at most p bits
+    unit = exponent;  // nothing to drop: at most p bits
     kept = static_cast<std::uint64_t>(magnitude);
   } else if (unit - exponent < 128) {
     const int drop = unit - exponent;
@@ -48,10 +48,10 @@ constexpr double round_once(const Format& format, int128 value, int exponent) {
   }
   if (kept == 0)
     return negative ? -0.0 : 0.0;
-  if (std::bit_width(kept) + unit > format.emax + 1)
+  if (bit_width(kept) + unit > format.emax + 1)
     return negative ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
-  // kept < 2^53 + 1 is exact as a double. Where unit leaves the exponents of a double (a value of few bits far up or
-  // down), the bits of kept make up for it.
+  // kept < 2^53 + 1 is exact as a double. Where unit leaves the exponents of a double (a value of few bits
+  // far up or down), the bits of kept make up for it.
   if (unit > 970) {
     kept <<= unit - 970;
     unit = 970;
@@ -77,4 +77,4 @@ constexpr std::int64_t power_of_ten(std::int64_t exponent) {
   return power;
 }
 
-} // namespace normproof::properties
+}  // namespace normproof::properties

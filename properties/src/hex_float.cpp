@@ -20,7 +20,7 @@ int hex_digit(char c) {
   return -1;
 }
 
-} // namespace
+}  // namespace
 
 std::string hex_float(double value) {
   if (value != value)
@@ -33,8 +33,8 @@ std::string hex_float(double value) {
     return text + "inf";
   if (exponent == -1023 && fraction == 0)
     return text + "0x0p+0";
-  if (exponent == -1023) { // subnormal: written normalised, so that a value has one spelling in every format
-    const int shift = 53 - std::bit_width(fraction);
+  if (exponent == -1023) {  // subnormal: written normalised, so that a value has one spelling in every format
+    const int shift = 53 - bit_width(fraction);
     fraction = (fraction << shift) & ((std::uint64_t{1} << 52) - 1);
     exponent = -1022 - shift;
   }
@@ -97,12 +97,12 @@ std::optional<double> parse_hex_float(std::string_view text) {
   const int zeros = std::countr_zero(significand);
   significand >>= zeros;
   exponent += zeros;
-  const int top = std::bit_width(significand) + exponent;
+  const int top = bit_width(significand) + exponent;
   // A number that a double does not hold would be rounded in silence: refused.
-  if (std::bit_width(significand) > 53 || exponent < -1074 || top > 1024)
+  if (bit_width(significand) > 53 || exponent < -1074 || top > 1024)
     return std::nullopt;
   const double value = round_once(f64, static_cast<int128>(significand), exponent);
   return negative ? -value : value;
 }
 
-} // namespace normproof::properties
+}  // namespace normproof::properties

@@ -25,7 +25,7 @@ std::string nearest_of(std::string_view text, std::span<const Text> choices) {
   return std::string(best);
 }
 
-} // namespace
+}  // namespace
 
 int edit_distance(std::string_view a, std::string_view b) {
   std::vector<int> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
@@ -53,4 +53,4 @@ std::string nearest(std::string_view text, std::span<const std::string> choices)
   return nearest_of(text, choices);
 }
 
-} // namespace normproof::properties
+}  // namespace normproof::properties

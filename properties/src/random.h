@@ -1,8 +1,8 @@
 // The counter-based generator of recipes: a value is a pure function of (seed, tensor, channel, index).
 //
-// No state, hence no order: channels may be filled by any number of threads, and a shrunk shape keeps the values it
-// still has. The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014); golden hashes in
-// tests/recipe.test.cpp freeze it.
+// No state, hence no order: channels may be filled by any number of threads, and a shrunk shape keeps the
+// values it still has. The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014);
+// golden hashes in tests/recipe.test.cpp freeze it.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,9 @@ public:
 
   constexpr std::uint64_t word(std::uint64_t index) const { return mix(key_ + (index + 1) * golden_ratio); }
   /// In [0, bound), bound > 0; the bias of the remainder is below bound * 2^-64.
-  constexpr std::uint64_t below(std::uint64_t index, std::uint64_t bound) const { return word(index) % bound; }
+  constexpr std::uint64_t below(std::uint64_t index, std::uint64_t bound) const {
+    return word(index) % bound;
+  }
   constexpr int sign(std::uint64_t index) const { return (word(index) >> 63) != 0 ? -1 : 1; }
 
 private:
@@ -38,8 +40,9 @@ private:
 /// Fixed point: 60 bits behind the point.
 constexpr int fraction_bits = 60;
 
-/// Close to N(0, 1) in units of 2^-60, |value| < 6.01: an Irwin-Hall sum of twelve uniform 16-bit integers, whose
-/// variance is 1 - 2^-32, filled up with 44 uniform bits so that significands are full and sums do round.
+/// Close to N(0, 1) in units of 2^-60, |value| < 6.01: an Irwin-Hall sum of twelve uniform 16-bit integers,
+/// whose variance is 1 - 2^-32, filled up with 44 uniform bits so that significands are full and sums do
+/// round.
 constexpr std::int64_t normal(const Draw& draw, std::uint64_t index) {
   constexpr std::uint64_t two_lanes = 0x0000FFFF0000FFFF;
   std::uint64_t sum = 0;
@@ -57,4 +60,4 @@ constexpr std::int64_t uniform(const Draw& draw, std::uint64_t index) {
   return static_cast<std::int64_t>(draw.word(index) >> 4);
 }
 
-} // namespace normproof::properties
+}  // namespace normproof::properties

@@ -7,11 +7,12 @@
 
 namespace normproof::properties {
 
-/// Edits (insert, delete, replace, swap of neighbours) that turn one text into the other; case differences are free.
+/// Edits (insert, delete, replace, swap of neighbours) that turn one text into the other; case differences
+/// are free.
 int edit_distance(std::string_view a, std::string_view b);
 
 /// The choice with the fewest edits, the first of equals; empty without choices.
 std::string nearest(std::string_view text, std::span<const std::string_view> choices);
 std::string nearest(std::string_view text, std::span<const std::string> choices);
 
-} // namespace normproof::properties
+}  // namespace normproof::properties

@@ -1,0 +1,302 @@
+// Case files: one JSON object per case. Numbers that a rounding could change are hex floats in strings; what
+// JSON calls a number is only ever a count here.
+#include "normproof/properties/case_file.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "normproof/properties/nearest.h"
+
+namespace normproof::properties {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<std::string_view, 16> keys{
+    "normproof_case", "pass",         "dtype",       "shape",
+    "layout",         "dialect",      "eps",         "momentum",
+    "threads",        "domain",       "x",           "gamma",
+    "beta",           "running_mean", "running_var", "num_batches_tracked"};
+
+class Reader {
+public:
+  Reader(const json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
+
+  [[noreturn]] void refuse(std::string_view field, std::string_view offending,
+                           std::string_view wanted) const {
+    constexpr std::size_t most = 60;
+    const std::string text =
+        offending.size() <= most ? std::string(offending) : std::string(offending.substr(0, most)) + "...";
+    throw std::invalid_argument(fmt::format("{}: field '{}' is '{}', but {}", origin_, field, text, wanted));
+  }
+
+  bool has(std::string_view field) const { return object_.contains(field); }
+
+  const json& at(std::string_view field) const {
+    if (!has(field))
+      throw std::invalid_argument(fmt::format("{}: field '{}' is missing", origin_, field));
+    return object_.at(std::string(field));
+  }
+
+  std::string text(std::string_view field) const {
+    const json& value = at(field);
+    if (!value.is_string())
+      refuse(field, value.dump(), "a string is wanted");
+    return value.get<std::string>();
+  }
+
+  std::int64_t count(std::string_view field, std::int64_t lowest) const {
+    return count(field, at(field), lowest);
+  }
+
+  std::int64_t count(std::string_view field, const json& value, std::int64_t lowest) const {
+    constexpr auto highest = std::int64_t{1} << 62;
+    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > highest) ||
+        value.get<std::int64_t>() < lowest)
+      refuse(field, value.dump(), fmt::format("an integer of at least {} is wanted", lowest));
+    return value.get<std::int64_t>();
+  }
+
+  double number(std::string_view field, const json& value) const {
+    if (!value.is_string())
+      refuse(field, value.dump(),
+             "a hex float in a string is wanted, like \"0x1.8p+1\", \"-0x0p+0\", \"inf\" or \"nan\" (a "
+             "decimal would be "
+             "rounded in silence)");
+    const auto parsed = parse_hex_float(value.get_ref<const std::string&>());
+    if (!parsed)
+      refuse(field, value.get_ref<const std::string&>(),
+             "a hex float that binary64 holds is wanted, like \"0x1.8p+1\", \"-0x0p+0\", \"inf\" or \"nan\"");
+    return *parsed;
+  }
+
+  std::vector<double> tensor(std::string_view field, std::int64_t size, const Format& format) const {
+    const json& values = at(field);
+    if (!values.is_array())
+      refuse(field, values.dump(), "an array of hex floats is wanted");
+    if (static_cast<std::int64_t>(values.size()) != size)
+      refuse(field, fmt::format("an array of {}", values.size()),
+             fmt::format("the shape wants {} values", size));
+    std::vector<double> numbers;
+    numbers.reserve(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::string element = fmt::format("{}[{}]", field, i);
+      numbers.push_back(number(element, values[i]));
+      if (!is_representable(format, numbers.back()))
+        refuse(element, values[i].get<std::string>(),
+               fmt::format("{} does not hold it; the nearest that it holds is {}", format.name,
+                           hex_float(round_to(format, numbers.back()))));
+    }
+    return numbers;
+  }
+
+  /// Both or none.
+  bool pair(std::string_view first, std::string_view second) const {
+    if (has(first) != has(second))
+      throw std::invalid_argument(fmt::format("{}: field '{}' is missing beside '{}'; give both or none",
+                                              origin_, has(first) ? second : first,
+                                              has(first) ? first : second));
+    return has(first);
+  }
+
+  template <class List, class Name>
+  std::string choice(std::string_view field, std::string_view text, const List& list, Name name) const {
+    std::vector<std::string> names;
+    for (const auto& item : list)
+      names.emplace_back(name(item));
+    refuse(field, text, fmt::format("it is none of the choices; the nearest is '{}'", nearest(text, names)));
+  }
+
+private:
+  const json& object_;
+  std::string origin_;
+};
+
+json parse_object(std::string_view text, const std::string& origin) {
+  std::string doubled;
+  std::vector<std::set<std::string>> seen;
+  // nlohmann keeps the last of two equal keys in silence.
+  const json::parser_callback_t watch = [&](int, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start)
+      seen.emplace_back();
+    else if (event == json::parse_event_t::object_end)
+      seen.pop_back();
+    else if (event == json::parse_event_t::key && !seen.back().insert(value.get<std::string>()).second)
+      doubled = value.get<std::string>();
+    return true;
+  };
+  json object;
+  try {
+    object = json::parse(text, watch);
+  } catch (const json::parse_error& error) {
+    const std::size_t at = std::min(error.byte == 0 ? 0 : error.byte - 1, text.size());
+    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+    throw std::invalid_argument(fmt::format("{}: no JSON: line {}, byte {}, at '{}'", origin, line, at,
+                                            std::string(text.substr(at, 12))));
+  }
+  if (!doubled.empty())
+    throw std::invalid_argument(fmt::format("{}: field '{}' is given twice", origin, doubled));
+  if (!object.is_object())
+    throw std::invalid_argument(
+        fmt::format("{}: a case is a JSON object, not {}", origin, object.type_name()));
+  return object;
+}
+
+json tensor_of(const std::vector<double>& values) {
+  json list = json::array();
+  for (const double value : values)
+    list.push_back(hex_float(value));
+  return list;
+}
+
+}  // namespace
+
+Case parse_case(std::string_view text, const std::string& origin) {
+  const json object = parse_object(text, origin);
+  const Reader in(object, origin);
+  for (const auto& [key, value] : object.items())
+    if (std::ranges::find(keys, key) == keys.end())
+      throw std::invalid_argument(
+          fmt::format("{}: unknown field '{}'; the nearest is '{}'", origin, key, nearest(key, keys)));
+
+  if (in.count("normproof_case", 0) != 1)
+    in.refuse("normproof_case", in.at("normproof_case").dump(), "this program reads version 1");
+  Case c;
+  c.origin = origin;
+  Problem& p = c.problem;
+  const std::string pass = in.text("pass");
+  if (const auto parsed = parse_pass(pass))
+    p.pass = *parsed;
+  else
+    in.choice("pass", pass, std::array{Pass::forward_training, Pass::forward_inference},
+              [](Pass one) { return normproof::to_string(one); });
+  const std::string dtype = in.text("dtype");
+  if (const auto parsed = format_named(dtype))
+    p.data = *parsed;
+  else
+    in.choice("dtype", dtype, formats(), [](const Format& one) { return one.name; });
+  p.stats = p.data.p < f32.p ? f32 : p.data;
+
+  const json& shape = in.at("shape");
+  if (!shape.is_array() || shape.size() < 2 || shape.size() > 6)
+    in.refuse("shape", shape.dump(), "an array [batch, channels, spatial...] of 2 to 6 extents is wanted");
+  std::string extents;
+  for (const json& extent : shape)
+    extents += (extents.empty() ? "" : "x") + std::to_string(in.count("shape", extent, 0));
+  if (const auto parsed = parse_shape(extents); parsed && parsed->channels > 0)
+    p.shape = *parsed;
+  else
+    in.refuse("shape", shape.dump(), "at least one channel and at most 2^40 elements are wanted");
+
+  const std::string layout = in.has("layout") ? in.text("layout") : "contiguous";
+  if (const auto parsed = parse_layout(layout))
+    p.layout = *parsed;
+  else
+    in.choice("layout", layout, std::array{Layout::contiguous, Layout::channels_last},
+              [](Layout one) { return normproof::to_string(one); });
+  const std::string dialect = in.has("dialect") ? in.text("dialect") : "documented";
+  if (const auto parsed = dialect_named(dialect)) {
+    p.dialect = parsed->name;
+    p.semantics = parsed->semantics;
+  } else {
+    in.choice("dialect", dialect, dialects(), [](const Dialect& one) { return one.name; });
+  }
+  p.eps = in.number("eps", in.at("eps"));
+  if (!(p.eps >= 0) || !(p.eps - p.eps == 0))
+    in.refuse("eps", hex_float(p.eps), "a finite number of at least 0 is wanted");
+  if (in.has("momentum")) {
+    p.momentum.reset();
+    if (const json& momentum = in.at("momentum"); !momentum.is_null()) {
+      p.momentum = in.number("momentum", momentum);
+      if (!(*p.momentum >= 0 && *p.momentum <= 1))
+        in.refuse("momentum", hex_float(*p.momentum),
+                  "a weight of 0 to 1, or null for a cumulative average, is wanted");
+    }
+  }
+  if (in.has("threads"))
+    p.threads = static_cast<int>(std::min<std::int64_t>(in.count("threads", 1), 1024));
+  if (in.has("domain")) {
+    const std::string domain = in.text("domain");
+    constexpr std::array<std::string_view, 2> domains{"core", "extended"};
+    if (domain != "core" && domain != "extended")
+      in.choice("domain", domain, domains, [](std::string_view one) { return one; });
+    c.domain = domain == "core" ? Domain::core : Domain::extended;
+  }
+
+  const std::int64_t channels = p.shape.channels;
+  c.x = in.tensor("x", p.shape.elements(), p.data);
+  p.affine = in.pair("gamma", "beta");
+  if (p.affine) {
+    c.gamma = in.tensor("gamma", channels, p.stats);
+    c.beta = in.tensor("beta", channels, p.stats);
+  }
+  p.running = in.pair("running_mean", "running_var");
+  if (p.running) {
+    c.running_mean = in.tensor("running_mean", channels, p.stats);
+    c.running_var = in.tensor("running_var", channels, p.stats);
+  } else if (p.pass == Pass::forward_inference) {
+    throw std::invalid_argument(fmt::format(
+        "{}: field 'running_mean' is missing; inference normalises with the statistics that are given",
+        origin));
+  }
+  if (in.has("num_batches_tracked"))
+    c.num_batches_tracked = in.count("num_batches_tracked", 0);
+  return c;
+}
+
+Case read_case_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    throw std::invalid_argument(fmt::format("{}: it is a directory, not a case file", path.string()));
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
+    throw std::invalid_argument(
+        fmt::format("{}: the case file cannot be read ({})", path.string(),
+                    std::filesystem::exists(path, error) ? "no permission" : "no such file"));
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  return parse_case(text, path.string());
+}
+
+std::string write_case(const Case& c) {
+  const Problem& p = c.problem;
+  nlohmann::ordered_json object;
+  object["normproof_case"] = 1;
+  object["pass"] = normproof::to_string(p.pass);
+  object["dtype"] = p.data.name;
+  object["shape"] = {p.shape.batch, p.shape.channels};
+  for (const std::int64_t extent : p.shape.spatial)
+    object["shape"].push_back(extent);
+  object["layout"] = normproof::to_string(p.layout);
+  object["dialect"] = p.dialect;
+  object["eps"] = hex_float(p.eps);
+  object["momentum"] = p.momentum ? nlohmann::ordered_json(hex_float(*p.momentum)) : nlohmann::ordered_json();
+  if (p.threads != 1)
+    object["threads"] = p.threads;
+  if (c.domain == Domain::extended)
+    object["domain"] = "extended";
+  object["x"] = tensor_of(c.x);
+  if (p.affine) {
+    object["gamma"] = tensor_of(c.gamma);
+    object["beta"] = tensor_of(c.beta);
+  }
+  if (p.running) {
+    object["running_mean"] = tensor_of(c.running_mean);
+    object["running_var"] = tensor_of(c.running_var);
+    object["num_batches_tracked"] = c.num_batches_tracked;
+  }
+  // A field a line, tensors on one line each: a diff of two cases names the field.
+  std::string text = "{\n";
+  for (auto field = object.begin(); field != object.end(); ++field)
+    text += fmt::format("  \"{}\": {}{}\n", field.key(), field.value().dump(),
+                        std::next(field) == object.end() ? "" : ",");
+  return text + "}\n";
+}
+
+}  // namespace normproof::properties
