@@ -217,15 +217,15 @@ Moments<Acc> merged_moments(const Source<Data, Acc>& source, std::int64_t tile, 
   return merge_streams(all, longer > 0 ? rows[0] : zeros, longer);
 }
 
-/// The depth of merged moments in the sense of spec/bounds: the number of merges on a path, or M with
-/// M^2 = sum of 2 rho h^2 over the path (h the depth of the child, rho <= 1), whichever is more. A chain of r values
-/// has M <= r - 1; each balanced merge after it adds 2 h^2.
+/// The depth of merged moments (spec/bounds/model.md): additions on a path, one for each of `chain` single values and
+/// two for each merge of groups, or M with M^2 = sum of 2 rho h^2 over the path (spec/bounds/variance.md), whichever is
+/// more. A chain alone has M <= chain; a merge of depth-h groups adds at most 2 h^2 to M^2 (rho <= 1).
 inline std::int64_t merged_depth(std::int64_t n, std::int64_t chain, std::int64_t merges) {
-  double squared = static_cast<double>(chain) * static_cast<double>(chain);
+  auto squared = static_cast<double>(chain * chain);
   for (std::int64_t h = chain; h < chain + merges; ++h)
-    squared += 2.0 * static_cast<double>(h) * static_cast<double>(h);
+    squared += static_cast<double>(2 * h * h);
   const auto m = static_cast<std::int64_t>(std::ceil(std::sqrt(squared)));
-  return std::clamp<std::int64_t>(std::max(chain + merges, m), 0, std::max<std::int64_t>(n - 1, 0));
+  return std::clamp<std::int64_t>(std::max(chain + 2 * merges, m), 0, std::max<std::int64_t>(n - 1, 0));
 }
 
 /// Welford's recurrence in one chain: of a channel (channels-last), or of each of 16 streams that Chan's formula merges
