@@ -248,7 +248,10 @@ Permitted permitted(const ChannelProblem& channel, const Reduction& sum, const C
       e = (1 + 3 * u_s) * (statistics.mean + 2 * u_s * mean) + 2 * eta_s;
   }
   const LinearBound statistics_used{scale * (1 + rho) * e, scale * rho, 0};
-  p.y = widen(statistics_used + roundings_of_y(channel, r * (1 + rho), mean, e, sum, c.form));
+  p.rho = widen(rho);
+  p.mean_used = widen(e);
+  p.y_roundings = widen(roundings_of_y(channel, r * (1 + rho), mean, e, sum, c.form));
+  p.y = widen(statistics_used) + p.y_roundings;
 
   // spec/bounds/running.md.
   const double factor = channel.running_stat_factor;

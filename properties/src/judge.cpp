@@ -6,6 +6,7 @@
 #include <numeric>
 #include <optional>
 
+#include "normproof/properties/affine.h"
 #include "normproof/properties/bounds.h"
 #include "normproof/reference/double_double.h"
 #include "normproof/reference/ulp.h"
@@ -462,6 +463,52 @@ private:
     return stage;
   }
 
+  /// BN-NUM-15: one (mean, invstd) explains the whole channel under some class of the gate. For kernels that
+  /// report too little for BN-NUM-13.
+  std::optional<Judgement> consistency() const {
+    const reference::ChannelFacts& f = set_.facts;
+    const double* x = case_.channel(channel_);
+    const double scale = std::abs(set_.gamma) * f.invstd;
+    std::vector<Strip> strips(static_cast<std::size_t>(f.n));
+    for (std::int64_t i = 0; i < f.n; ++i) {
+      const Reading r = reading(Output::y, i);
+      if (!r.numbers())
+        return std::nullopt;  // judged as the wrong kind of value
+      const double off = (r.above() ? 1 : -1) * reference::distance(r.format, r.got, r.rn, r.off);
+      const double signed_off = r.got == r.rn ? -r.off * reference::spacing(r.format, r.rn) : off;
+      const double half = 0.5 * reference::spacing(r.format, r.got);
+      strips[static_cast<std::size_t>(i)] = {set_.gamma * f.invstd * ((x[i] - f.mean_hi) - f.mean_lo),
+                                             signed_off - half, signed_off + half, 0};
+    }
+    std::optional<Judgement> worst;
+    for (const Standard& s : standards_) {
+      if (!s.gates)
+        continue;
+      const Permitted& p = s.permitted;
+      for (std::int64_t i = 0; i < f.n; ++i) {
+        strips[static_cast<std::size_t>(i)].roundings =
+            p.y_roundings.at(std::abs((x[i] - f.mean_hi) - f.mean_lo), std::abs(x[i]));
+      }
+      const double q_limit = scale * (1 + p.rho) * p.mean_used;
+      if (!std::isfinite(p.rho) || !std::isfinite(q_limit))
+        return std::nullopt;
+      const auto at = contradiction(strips, p.rho, q_limit);
+      if (!at) {
+        Judgement fine;
+        fine.clause = "BN-NUM-15";
+        return fine;
+      }
+      const double factor = contradiction_factor(strips, p.rho, q_limit);
+      const auto i = static_cast<std::int64_t>(*at);
+      if (worst && factor >= worst->ratio())
+        continue;
+      const double F = strips[*at].roundings;
+      worst = judgement(Output::y, i, reading(Output::y, i), factor * F, F);
+      worst->clause = "BN-NUM-15";
+    }
+    return worst;
+  }
+
   /// Blame and status of one stage, in the order of the algorithm.
   void conclude(Stage& stage) {
     const std::size_t at = index(stage.output);
@@ -476,7 +523,8 @@ private:
       j = *stage.link;
       j.output = stage.output;
       j.status = Status::fail;
-      j.note = "does not follow from the statistics that the kernel itself reports";
+      j.note = j.clause == "BN-NUM-15" ? "no one mean and invstd explain all values of this channel"
+                                       : "does not follow from the statistics that the kernel itself reports";
     } else if (wrong && stage.link && depends_on_failed(stage.output)) {
       j.status = Status::consequence;
       j.note = "follows from an earlier wrong statistic of this channel";
@@ -578,41 +626,42 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
     whole(verdict, Status::timed_out, "", observation.detail);
     return verdict;
   case Outcome::failed:
-    whole(verdict, Status::fail, "BN-FWD-1", observation.detail);
+    whole(verdict, Status::fail, "BN-FWD-5", observation.detail);
     return verdict;
   case Outcome::rejected:
     if (!rejection.empty()) {
       whole(verdict, Status::pass, "", "");
     } else {
-      whole(verdict, Status::fail, "BN-FWD-1", "refuses a valid problem: " + observation.detail);
+      whole(verdict, Status::fail, "BN-FWD-5", "refuses a valid problem: " + observation.detail);
     }
     return verdict;
   case Outcome::completed:
     break;
   }
   if (!rejection.empty()) {
-    whole(verdict, Status::fail, "BN-FWD-1", "accepts what must be refused: " + rejection);
+    whole(verdict, Status::fail, "BN-FWD-12", "accepts what must be refused: " + rejection);
     return verdict;
   }
   if (!observation.breaches.empty()) {
     for (const std::string& breach : observation.breaches)
-      whole(verdict, Status::corrupted, "BN-FWD-1", breach);
+      whole(verdict, Status::corrupted, breach.find("input") != std::string::npos ? "BN-FWD-7" : "BN-FWD-6",
+            breach);
     return verdict;
   }
   if (observation.environment_changed) {
-    whole(verdict, Status::corrupted, "BN-FWD-1",
+    whole(verdict, Status::corrupted, "BN-FWD-8",
           "the floating-point environment is another one after the call");
   }
   if (!observation.repeatable) {
     whole(verdict, observation.claims.deterministic ? Status::claim_broken : Status::nondeterministic,
-          "BN-FWD-1", "a repeat run gave other bits");
+          "BN-FWD-16", "a repeat run gave other bits");
   }
   if (observation.running_changed) {
-    whole(verdict, Status::fail, "BN-INF-1", "inference changed the running statistics");
+    whole(verdict, Status::fail, "BN-INF-2", "inference changed the running statistics");
   }
   if (c.problem.pass == Pass::forward_training && c.problem.running && observation.num_batches_tracked &&
       *observation.num_batches_tracked != c.num_batches_tracked + 1) {
-    whole(verdict, Status::fail, "BN-RUN-1", "num_batches_tracked is not one more after the call");
+    whole(verdict, Status::fail, "BN-RUN-4", "num_batches_tracked is not one more after the call");
   }
   for (std::int64_t channel = 0; channel < c.problem.shape.channels; ++channel) {
     ChannelJudge(c, truth, observation, gate, channel, verdict).judge();

@@ -51,6 +51,11 @@ struct Permitted {
   double invstd_above = 0, invstd_below = 0;
   LinearBound y;
   double running_mean = 0, running_var = 0;
+
+  /// What y's bound is made of: relative error rho of the invstd and absolute error e of the mean that the
+  /// elementwise stage may use, and its own roundings F. BN-NUM-15 needs them apart.
+  double rho = 0, mean_used = 0;
+  LinearBound y_roundings;
 };
 
 /// rsqrt_ulps: error of the reciprocal square root in ulps of the accumulator; the grades admit 2.
