@@ -1,5 +1,5 @@
-// The glue between a kernel written in C++ and the C interface: state, dtype dispatch, refusals and exceptions turned
-// into codes with text. A kernel is a type with
+// The glue between a kernel written in C++ and the C interface: state, dtype dispatch, refusals and
+// exceptions turned into codes with text. A kernel is a type with
 //   static constexpr int pass;
 //   static void check(const np_problem&);                    throws Refusal
 //   static void describe(const np_problem&, np_capability&);

@@ -13,11 +13,13 @@ constexpr np_kernel pairwise_f32 = make_kernel<Training<TwoPass, Affine::folded>
 
 constexpr np_kernel welford_f32 = make_kernel<Training<Welford, Affine::centred>>(
     "cpu.welford_f32",
-    "Welford's recurrence in the tensor's own precision (contiguous: 16 streams merged by Chan), y centred", "");
+    "Welford's recurrence in the tensor's own precision (contiguous: 16 streams merged by Chan), y centred",
+    "");
 
 constexpr np_kernel chan_threads_f32 = make_kernel<Training<ChanThreads, Affine::folded>>(
     "cpu.chan_threads_f32",
-    "Chan's merging of Welford leaves, each thread a part of every channel, in the tensor's own precision, y folded",
+    "Chan's merging of Welford leaves, each thread a part of every channel, in the tensor's own precision, y "
+    "folded",
     "");
 
 constexpr np_kernel inference_centred = make_kernel<Inference<Affine::centred>>(

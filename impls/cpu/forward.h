@@ -1,7 +1,7 @@
 // Forward batch normalisation around any way to the moments: invstd, running statistics, scale and shift.
 //
-// Everything a kernel can get wrong without touching a sum is in `Rules`; the wrong kernels of impls/mutants override
-// one of them each.
+// Everything a kernel can get wrong without touching a sum is in `Rules`; the wrong kernels of impls/mutants
+// override one of them each.
 #pragma once
 
 #include <cmath>
@@ -54,10 +54,13 @@ struct Rules {
   static std::int64_t summed(std::int64_t n) { return n; }
 };
 
-/// Calls body(thread, begin, end) for equal parts of 0 .. n, each in a thread of its own, the first in this one.
+/// Calls body(thread, begin, end) for equal parts of 0 .. n, each in a thread of its own, the first in this
+/// one.
 template <class Body>
 void split(int threads, std::int64_t n, Body&& body) {
-  const auto bound = [&](int t) { return n / threads * t + std::min<std::int64_t>(t, n % threads); };
+  const auto bound = [&](int t) {
+    return n / threads * t + std::min<std::int64_t>(t, n % threads);
+  };
   std::vector<std::jthread> others;
   for (int t = 1; t < threads; ++t)
     others.emplace_back([&body, t, begin = bound(t), end = bound(t + 1)] { body(t, begin, end); });

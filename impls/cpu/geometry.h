@@ -1,5 +1,5 @@
-// The two memory layouts that the CPU kernels walk: planes of one channel (contiguous) and rows of all channels
-// (channels-last; a contiguous [N, C] is that too).
+// The two memory layouts that the CPU kernels walk: planes of one channel (contiguous) and rows of all
+// channels (channels-last; a contiguous [N, C] is that too).
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,7 @@ struct Geometry {
   bool interleaved = false;
 
   std::int64_t offset(std::int64_t channel, std::int64_t i) const {
-    return interleaved ? i * channels + channel
-                       : (i / plane * channels + channel) * plane + i % plane;
+    return interleaved ? i * channels + channel : (i / plane * channels + channel) * plane + i % plane;
   }
 };
 

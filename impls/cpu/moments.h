@@ -1,5 +1,6 @@
-// Three stable ways to the mean and the sum of squared deviations of each channel: two passes with cascaded sums,
-// Welford's recurrence, and Chan's merging of independent parts. All work on rows of 16 lanes (source.h).
+// Three stable ways to the mean and the sum of squared deviations of each channel: two passes with cascaded
+// sums, Welford's recurrence, and Chan's merging of independent parts. All work on rows of 16 lanes
+// (source.h).
 #pragma once
 
 #include <algorithm>
@@ -23,9 +24,9 @@ inline std::int64_t log2_floor(std::int64_t n) {
   return n < 1 ? 0 : static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(n))) - 1;
 }
 
-/// A balanced tree over a stream: partial results of 1, 2, 4, ... items, merged like the digits of a binary counter.
-/// Of L items each passes through at most log2_floor(L) + 1 merges. merge(older, newer): older has as many items or
-/// more.
+/// A balanced tree over a stream: partial results of 1, 2, 4, ... items, merged like the digits of a binary
+/// counter. Of L items each passes through at most log2_floor(L) + 1 merges. merge(older, newer): older has
+/// as many items or more.
 template <class Item, class Merge>
 class BinaryCounter {
 public:
@@ -57,7 +58,8 @@ inline std::int64_t counter_depth(std::int64_t items) {
   return items <= 1 ? 0 : log2_floor(items) + 1;
 }
 
-// --- cascaded sums ---------------------------------------------------------------------------------------------
+// --- cascaded sums
+// ---------------------------------------------------------------------------------------------
 
 inline constexpr std::int64_t leaf_rows = 8;
 
@@ -78,7 +80,8 @@ Row<Acc> fold_lanes(Row<Acc> row) {
   return constant_row(row[0]);
 }
 
-/// Sum of term(value, lane) over a tile, channel by channel. Lanes without a value contribute term(pad, lane).
+/// Sum of term(value, lane) over a tile, channel by channel. Lanes without a value contribute term(pad,
+/// lane).
 template <class Data, class Acc, class Term>
 Row<Acc> cascaded_sum(const Source<Data, Acc>& source, std::int64_t tile, const Row<Acc>& pad, Term term) {
   BinaryCounter<Row<Acc>, decltype(&add<Acc>)> counter(&add<Acc>);
@@ -116,10 +119,11 @@ struct TwoPass {
   template <class Data, class Acc>
   static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t n) {
     Moments<Acc> moments{.count = n};
-    const Row<Acc> sum = cascaded_sum(source, tile, constant_row(Acc{0}), [](Acc v, std::size_t) { return v; });
+    const Row<Acc> sum =
+        cascaded_sum(source, tile, constant_row(Acc{0}), [](Acc v, std::size_t) { return v; });
     for (std::size_t l = 0; l < lanes; ++l)
       moments.mean[l] = sum[l] / static_cast<Acc>(n);
-    const Row<Acc>& mean = moments.mean; // as the padding it deviates by 0
+    const Row<Acc>& mean = moments.mean;  // as the padding it deviates by 0
     moments.m2 = cascaded_sum(source, tile, mean, [&mean](Acc v, std::size_t l) {
       const Acc deviation = v - mean[l];
       return deviation * deviation;
@@ -128,7 +132,8 @@ struct TwoPass {
   }
 };
 
-// --- merged moments --------------------------------------------------------------------------------------------
+// --- merged moments
+// --------------------------------------------------------------------------------------------
 
 /// Chan's update of one lane: b, with no more values than a, into a.
 template <class Acc>
@@ -166,7 +171,8 @@ void append(Moments<Acc>& moments, const Row<Acc>& row) {
   }
 }
 
-/// Streams of one channel, the first `longer` of which have one value more (row `last`): their moments, in lane 0.
+/// Streams of one channel, the first `longer` of which have one value more (row `last`): their moments, in
+/// lane 0.
 template <class Acc>
 Moments<Acc> merge_streams(Moments<Acc> streams, const Row<Acc>& last, std::int64_t longer) {
   std::array<std::int64_t, lanes> counts;
@@ -190,7 +196,8 @@ Moments<Acc> merge_streams(Moments<Acc> streams, const Row<Acc>& last, std::int6
   return streams;
 }
 
-/// Rows of a source grouped into leaves of `leaf` rows (Welford inside), which a binary counter merges by Chan.
+/// Rows of a source grouped into leaves of `leaf` rows (Welford inside), which a binary counter merges by
+/// Chan.
 template <class Data, class Acc>
 Moments<Acc> merged_moments(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t leaf) {
   BinaryCounter<Moments<Acc>, decltype(&merge<Acc>)> counter(&merge<Acc>);
@@ -217,9 +224,10 @@ Moments<Acc> merged_moments(const Source<Data, Acc>& source, std::int64_t tile, 
   return merge_streams(all, longer > 0 ? rows[0] : zeros, longer);
 }
 
-/// The depth of merged moments (spec/bounds/model.md): additions on a path, one for each of `chain` single values and
-/// two for each merge of groups, or M with M^2 = sum of 2 rho h^2 over the path (spec/bounds/variance.md), whichever is
-/// more. A chain alone has M <= chain; a merge of depth-h groups adds at most 2 h^2 to M^2 (rho <= 1).
+/// The depth of merged moments (spec/bounds/model.md): additions on a path, one for each of `chain` single
+/// values and two for each merge of groups, or M with M^2 = sum of 2 rho h^2 over the path
+/// (spec/bounds/variance.md), whichever is more. A chain alone has M <= chain; a merge of depth-h groups adds
+/// at most 2 h^2 to M^2 (rho <= 1).
 inline std::int64_t merged_depth(std::int64_t n, std::int64_t chain, std::int64_t merges) {
   auto squared = static_cast<double>(chain * chain);
   for (std::int64_t h = chain; h < chain + merges; ++h)
@@ -228,13 +236,14 @@ inline std::int64_t merged_depth(std::int64_t n, std::int64_t chain, std::int64_
   return std::clamp<std::int64_t>(std::max(chain + 2 * merges, m), 0, std::max<std::int64_t>(n - 1, 0));
 }
 
-/// Welford's recurrence in one chain: of a channel (channels-last), or of each of 16 streams that Chan's formula merges
-/// (contiguous).
+/// Welford's recurrence in one chain: of a channel (channels-last), or of each of 16 streams that Chan's
+/// formula merges (contiguous).
 struct Welford {
   static constexpr np_family family = NP_MERGED;
   static constexpr bool threaded = false;
   static std::int64_t depth(const Geometry& g, int) {
-    return g.interleaved ? std::max<std::int64_t>(g.n - 1, 0) : merged_depth(g.n, (g.n + lanes - 1) / lanes - 1, 4);
+    return g.interleaved ? std::max<std::int64_t>(g.n - 1, 0)
+                         : merged_depth(g.n, (g.n + lanes - 1) / lanes - 1, 4);
   }
 
   template <class Data, class Acc>
@@ -243,8 +252,8 @@ struct Welford {
   }
 };
 
-/// Each thread takes a part of every channel, merges leaves of four values in a balanced tree by Chan's formula, and
-/// the parts are merged in order of the threads.
+/// Each thread takes a part of every channel, merges leaves of four values in a balanced tree by Chan's
+/// formula, and the parts are merged in order of the threads.
 struct ChanThreads {
   static constexpr np_family family = NP_MERGED;
   static constexpr bool threaded = true;
@@ -254,7 +263,7 @@ struct ChanThreads {
     const std::int64_t share = (g.n + threads - 1) / threads;
     const std::int64_t rows = g.interleaved ? share : share / lanes;
     const std::int64_t chain = std::max<std::int64_t>(std::min(rows, leaf) - 1, 0);
-    const std::int64_t streams = g.interleaved ? 0 : 1 + 4; // the last row, then the lanes
+    const std::int64_t streams = g.interleaved ? 0 : 1 + 4;  // the last row, then the lanes
     return merged_depth(g.n, chain, counter_depth((rows + leaf - 1) / leaf) + streams + threads - 1);
   }
 

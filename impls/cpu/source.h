@@ -1,7 +1,8 @@
 // Reading a tensor as rows of 16 lanes, whatever its layout, so that every reduction is written once.
 //
-// Contiguous: a tile is one channel and the lanes are 16 streams of its values, merged at the end. Channels-last: a
-// tile is 16 neighbouring channels, a lane each, so that every cache line that is fetched is used whole.
+// Contiguous: a tile is one channel and the lanes are 16 streams of its values, merged at the end.
+// Channels-last: a tile is 16 neighbouring channels, a lane each, so that every cache line that is fetched is
+// used whole.
 #pragma once
 
 #include <algorithm>
@@ -69,7 +70,7 @@ private:
 
   void load_streams(std::int64_t channel, std::int64_t first, std::int64_t number, Row<Acc>* rows,
                     const Row<Acc>& pad) const {
-    Acc* to = rows[0].data(); // rows lie together
+    Acc* to = rows[0].data();  // rows lie together
     const std::int64_t wanted = number * lanes;
     const std::int64_t start = begin + first * lanes;
     const std::int64_t given = std::min(wanted, end - start);

@@ -1,7 +1,7 @@
-// LibTorch on trial through its real operators: native_batch_norm, and what torch.nn.functional.batch_norm and the
-// module around it do. Tensors are views of the caller's buffers with the caller's strides, so torch itself sees a
-// contiguous or a channels-last tensor and takes the path that it has for it. The CUDA kernels are the same calls on
-// copies that live on the device.
+// LibTorch on trial through its real operators: native_batch_norm, and what torch.nn.functional.batch_norm
+// and the module around it do. Tensors are views of the caller's buffers with the caller's strides, so torch
+// itself sees a contiguous or a channels-last tensor and takes the path that it has for it. The CUDA kernels
+// are the same calls on copies that live on the device.
 //
 // Only operators that 2.11 has too. This is the only file that includes ATen.
 #include <ATen/Context.h>
@@ -63,8 +63,11 @@ struct Operands {
   at::Tensor x, gamma, beta, running_mean, running_var;
 
   Operands(const np_tensors& t, at::DeviceType device)
-      : x(on_device(t.x, device)), gamma(on_device(t.gamma, device)), beta(on_device(t.beta, device)),
-        running_mean(on_device(t.running_mean, device)), running_var(on_device(t.running_var, device)) {}
+      : x(on_device(t.x, device)),
+        gamma(on_device(t.gamma, device)),
+        beta(on_device(t.beta, device)),
+        running_mean(on_device(t.running_mean, device)),
+        running_var(on_device(t.running_var, device)) {}
 
   /// The running statistics were updated in place: in the caller's buffers already, unless they are copies.
   void give_running(const np_tensors& t, at::DeviceType device) const {
@@ -160,8 +163,8 @@ struct BatchNorm {
     at::set_num_threads(std::max(p.threads, 1));
     refusing([&] {
       const Operands o(t, device);
-      give(at::batch_norm(o.x, o.gamma, o.beta, o.running_mean, o.running_var,
-                          p.pass == NP_FORWARD_TRAINING, averaging_factor(p, t), p.eps.value, true),
+      give(at::batch_norm(o.x, o.gamma, o.beta, o.running_mean, o.running_var, p.pass == NP_FORWARD_TRAINING,
+                          averaging_factor(p, t), p.eps.value, true),
            t.y);
       o.give_running(t, device);
     });
@@ -186,7 +189,7 @@ constexpr np_library library{.struct_size = sizeof(np_library),
                              .kernel_count = std::size(kernels),
                              .kernels = kernels};
 
-} // namespace
+}  // namespace
 
 extern "C" const np_library* normproof_library(uint32_t host_abi_major) {
   return host_abi_major >= library.abi_major_minimum ? &library : nullptr;

@@ -57,7 +57,9 @@ bool guard_holds(const std::byte* memory, std::uint64_t begin, std::uint64_t end
 std::uint64_t hash_bytes(std::span<const std::byte> bytes) {
   constexpr std::uint64_t prime = 0x9E37'79B1'85EB'CA87;
   std::array<std::uint64_t, 4> lane{1, 2, 3, 4};
-  const auto mix = [](std::uint64_t h, std::uint64_t word) { return std::rotl((h ^ word) * prime, 29); };
+  const auto mix = [](std::uint64_t h, std::uint64_t word) {
+    return std::rotl((h ^ word) * prime, 29);
+  };
   std::size_t at = 0;
   for (; at + 32 <= bytes.size(); at += 32)
     for (std::size_t l = 0; l < 4; ++l) {
@@ -202,8 +204,7 @@ Arena::Arena(const Case& c) : case_(c), bytes_(page) {
       continue;
     const auto elements = static_cast<std::uint64_t>(per_channel(problem, slot) * problem.shape.channels);
     const auto width = static_cast<std::uint64_t>(format_of(problem, slot).bytes);
-    const std::uint64_t size =
-        slot == Slot::num_batches_tracked ? sizeof(std::int64_t) : elements * width;
+    const std::uint64_t size = slot == Slot::num_batches_tracked ? sizeof(std::int64_t) : elements * width;
     Guarded& zone = zones_[index(slot)];
     zone.begin = bytes_;
     zone.end = (zone.begin + lead + size + lead + page - 1) / page * page;

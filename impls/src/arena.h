@@ -1,7 +1,8 @@
 // The arena: a case's tensors laid out in one block of memory for a kernel, and what the kernel made of it.
 //
-// Every buffer has pages of its own with a guard zone before and after the data, inputs are hashed, outputs are
-// filled with a NaN of a payload that no arithmetic makes. The host fills and reads; the kernel's process only runs.
+// Every buffer has pages of its own with a guard zone before and after the data, inputs are hashed, outputs
+// are filled with a NaN of a payload that no arithmetic makes. The host fills and reads; the kernel's process
+// only runs.
 #pragma once
 
 #include <array>
@@ -16,7 +17,8 @@ namespace normproof::impls {
 
 class Arena {
 public:
-  /// Throws std::invalid_argument where the case's vectors do not have the sizes of its shape. `c` must outlive it.
+  /// Throws std::invalid_argument where the case's vectors do not have the sizes of its shape. `c` must
+  /// outlive it.
   explicit Arena(const Case& c);
 
   /// Size of the block; it starts with a page for the progress word.
@@ -27,8 +29,8 @@ public:
   void fill(std::byte* memory);
   /// Breaches of guard zones and inputs, for any outcome.
   void inspect(const std::byte* memory, std::uint32_t outputs, Observation& observation) const;
-  /// The outputs of the NP_OUT_* set `outputs`; an element that still has the poison is a breach. In inference the
-  /// running statistics if they changed.
+  /// The outputs of the NP_OUT_* set `outputs`; an element that still has the poison is a breach. In
+  /// inference the running statistics if they changed.
   void collect(const std::byte* memory, std::uint32_t outputs, Observation& observation) const;
   /// Hash of the bits of all that collect() reads.
   std::uint64_t fingerprint(const std::byte* memory, std::uint32_t outputs) const;

@@ -20,7 +20,10 @@ namespace {
 class Execution {
 public:
   Execution(const np_kernel& kernel, const Request& request, std::byte* memory)
-      : kernel_(kernel), memory_(memory), slots_(request.slots), problem_(request.problem),
+      : kernel_(kernel),
+        memory_(memory),
+        slots_(request.slots),
+        problem_(request.problem),
         dialect_(request.dialect.view()) {
     problem_.struct_size = sizeof problem_;
     problem_.dialect = dialect_.c_str();
@@ -161,8 +164,8 @@ private:
     }
     void* data() const { return start_; }
     bool overrun() const {
-      return start_ != nullptr && !std::all_of(start_ + bytes_, start_ + bytes_ + zone,
-                                               [](std::byte b) { return b == fill; });
+      return start_ != nullptr &&
+             !std::all_of(start_ + bytes_, start_ + bytes_ + zone, [](std::byte b) { return b == fill; });
     }
 
   private:

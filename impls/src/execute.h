@@ -1,5 +1,5 @@
-// One kernel called on one request: query, create, run, destroy, each with the floating-point environment guarded.
-// The worker and the in-process mode run this same code.
+// One kernel called on one request: query, create, run, destroy, each with the floating-point environment
+// guarded. The worker and the in-process mode run this same code.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,8 @@
 
 namespace normproof::impls {
 
-/// Calls the kernel on the buffers that lie in `memory`, which holds request.memory_bytes. Begins with the calling
-/// thread's floating-point environment and ends with it.
+/// Calls the kernel on the buffers that lie in `memory`, which holds request.memory_bytes. Begins with the
+/// calling thread's floating-point environment and ends with it.
 Reply execute(const np_kernel& kernel, const Request& request, std::byte* memory);
 
 }  // namespace normproof::impls

@@ -1,6 +1,6 @@
-// The floating-point control state: rounding mode, flush-to-zero, denormals-are-zero, exception masks. A kernel or the
-// mere loading of a library built with -ffast-math can leave it changed, and every later result in the process with
-// it. Sticky exception flags are not part of it.
+// The floating-point control state: rounding mode, flush-to-zero, denormals-are-zero, exception masks. A
+// kernel or the mere loading of a library built with -ffast-math can leave it changed, and every later result
+// in the process with it. Sticky exception flags are not part of it.
 #pragma once
 
 #include <cfenv>

@@ -1,8 +1,8 @@
 // Between channel-major doubles and a strided buffer of any format.
 //
-// The axes of a channel (batch, then space) are folded into as few strided runs as the strides allow: a contiguous
-// tensor is one dense run per batch item, channels-last one strided run per channel. Strided runs are walked in tiles
-// so that a cache line of the buffer serves all channels that it holds.
+// The axes of a channel (batch, then space) are folded into as few strided runs as the strides allow: a
+// contiguous tensor is one dense run per batch item, channels-last one strided run per channel. Strided runs
+// are walked in tiles so that a cache line of the buffer serves all channels that it holds.
 #pragma once
 
 #include <algorithm>
@@ -66,7 +66,8 @@ inline std::vector<ChannelRun> channel_runs(const View& view) {
   }
 }
 
-/// Calls `visit(c, run)` for every channel, in an order that is kind to the cache. `run` may be a part of a run.
+/// Calls `visit(c, run)` for every channel, in an order that is kind to the cache. `run` may be a part of a
+/// run.
 template <class Visit>
 void for_each_tile(const View& view, Visit&& visit) {
   const std::int64_t channels = view.shape[1];

@@ -1,12 +1,11 @@
 // Loading a kernel library, and refusing one whose table could not be used safely.
 #include "library.h"
 
-#include <dlfcn.h>
-
 #include <cstddef>
 #include <stdexcept>
 #include <string>
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 
 namespace normproof::impls {
@@ -55,9 +54,9 @@ Library::Library(const std::filesystem::path& path) {
   check(table_->abi_major_minimum <= NP_ABI_MAJOR,
         fmt::format("it needs interface version {}, this host speaks {}", table_->abi_major_minimum,
                     NP_ABI_MAJOR));
-  check(table_->struct_size >= offsetof(np_library, kernels) + sizeof(table_->kernels),
-        fmt::format("its table has struct_size {}, less than version 1 of the interface",
-                    table_->struct_size));
+  check(
+      table_->struct_size >= offsetof(np_library, kernels) + sizeof(table_->kernels),
+      fmt::format("its table has struct_size {}, less than version 1 of the interface", table_->struct_size));
   check(table_->kernel_count > 0 && table_->kernels != nullptr, "its table holds no kernel");
   for (int k = 0; k < table_->kernel_count; ++k) {
     check_kernel(table_->kernels[k], k);

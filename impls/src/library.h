@@ -8,8 +8,8 @@
 
 namespace normproof::impls {
 
-/// Loads on construction; never unloads, since threads and exit handlers of foreign code may still run. Throws
-/// std::runtime_error with one line that says what is wrong.
+/// Loads on construction; never unloads, since threads and exit handlers of foreign code may still run.
+/// Throws std::runtime_error with one line that says what is wrong.
 class Library {
 public:
   explicit Library(const std::filesystem::path& path);

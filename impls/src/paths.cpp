@@ -18,7 +18,8 @@ fs::path program_folder() {
   return fs::read_symlink("/proc/self/exe").parent_path();
 }
 
-/// A build folder has bin/ and lib/; an installation keeps modules in lib/normproof (or lib64, lib/<triplet>).
+/// A build folder has bin/ and lib/; an installation keeps modules in lib/normproof (or lib64,
+/// lib/<triplet>).
 std::vector<fs::path> library_folders() {
   const fs::path root = program_folder().parent_path();
   std::vector<fs::path> folders{root / "lib"};

@@ -5,8 +5,8 @@
 
 namespace normproof::impls {
 
-/// normproof-worker beside the running program; NORMPROOF_WORKER in the environment wins. Throws std::runtime_error
-/// naming where it was looked for.
+/// normproof-worker beside the running program; NORMPROOF_WORKER in the environment wins. Throws
+/// std::runtime_error naming where it was looked for.
 std::filesystem::path worker_program();
 
 }  // namespace normproof::impls

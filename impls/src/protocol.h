@@ -1,8 +1,9 @@
-// What travels between the host and a worker: fixed-size records over a SOCK_SEQPACKET pair, tensors in shared memory.
+// What travels between the host and a worker: fixed-size records over a SOCK_SEQPACKET pair, tensors in
+// shared memory.
 //
-// One request, one reply. Nothing here has a pointer or needs parsing: a reply written by a hostile kernel can be
-// wrong, never unreadable. The host decides from the shared memory what the kernel wrote; the reply carries only what
-// it cannot see from there.
+// One request, one reply. Nothing here has a pointer or needs parsing: a reply written by a hostile kernel
+// can be wrong, never unreadable. The host decides from the shared memory what the kernel wrote; the reply
+// carries only what it cannot see from there.
 #pragma once
 
 #include <array>
@@ -19,11 +20,9 @@ inline constexpr int memory_descriptor = 4;
 
 /// The buffers of a case.
 enum class Slot { x, gamma, beta, running_mean, running_var, num_batches_tracked, y, mean, var, invstd };
-inline constexpr std::array all_slots{Slot::x,           Slot::gamma,
-                                      Slot::beta,        Slot::running_mean,
-                                      Slot::running_var, Slot::num_batches_tracked,
-                                      Slot::y,           Slot::mean,
-                                      Slot::var,         Slot::invstd};
+inline constexpr std::array all_slots{
+    Slot::x, Slot::gamma, Slot::beta, Slot::running_mean, Slot::running_var, Slot::num_batches_tracked,
+    Slot::y, Slot::mean,  Slot::var,  Slot::invstd};
 inline constexpr std::size_t slot_count = all_slots.size();
 constexpr std::size_t index(Slot slot) {
   return static_cast<std::size_t>(slot);

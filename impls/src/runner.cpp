@@ -154,7 +154,8 @@ Loaded load(const std::filesystem::path& library) {
     break;
   case Answer::died:
     loaded.failure = Outcome::crashed;
-    loaded.reason = with_words(fmt::format("{} while loading {}", worker->death(), library.string()), *worker);
+    loaded.reason =
+        with_words(fmt::format("{} while loading {}", worker->death(), library.string()), *worker);
     break;
   case Answer::timed_out:
     loaded.failure = Outcome::timed_out;
@@ -205,7 +206,8 @@ Catalogue discover(std::span<const std::filesystem::path> libraries) {
       Description d;
       if (!loaded.worker->send(request) ||
           loaded.worker->receive(d, Clock::now() + load_limit) != Answer::received) {
-        catalogue.errors.push_back({library, fmt::format("it died ({}) after loading", loaded.worker->death())});
+        catalogue.errors.push_back(
+            {library, fmt::format("it died ({}) after loading", loaded.worker->death())});
         break;
       }
       catalogue.kernels.push_back({.name = std::string(d.name.view()),
@@ -326,8 +328,8 @@ private:
   /// In the library's worker, which is started or restarted as needed. As run_here.
   const std::byte* run_there(const KernelInfo& kernel, Arena& arena, const Request& request, Reply& reply,
                              Observation& seen) {
-    // A worker found dead before it took the request (killed from outside, or by what an earlier call left running)
-    // says nothing of this case: one fresh start.
+    // A worker found dead before it took the request (killed from outside, or by what an earlier call left
+    // running) says nothing of this case: one fresh start.
     for (int attempt = 0;; ++attempt) {
       WorkerProcess* const worker = worker_for(kernel, seen);
       if (worker == nullptr)

@@ -2,9 +2,10 @@
 #include "shared_memory.h"
 
 #include <cerrno>
+#include <system_error>
+
 #include <sys/mman.h>
 #include <sys/types.h>
-#include <system_error>
 #include <unistd.h>
 
 namespace normproof::impls {
@@ -34,9 +35,8 @@ void SharedMemory::require(std::size_t bytes, bool grow) {
     return;
   if (grow && ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0)
     raise("no memory for the tensors of this case");
-  void* const at = data_ == nullptr
-                       ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0)
-                       : mremap(data_, mapped_, bytes, MREMAP_MAYMOVE);
+  void* const at = data_ == nullptr ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor_, 0)
+                                    : mremap(data_, mapped_, bytes, MREMAP_MAYMOVE);
   if (at == MAP_FAILED)
     raise("cannot map the tensors of this case");
   data_ = static_cast<std::byte*>(at);

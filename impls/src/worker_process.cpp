@@ -6,16 +6,16 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <stdexcept>
+#include <thread>
+
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <spawn.h>
-#include <stdexcept>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <thread>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 namespace normproof::impls {
 namespace {
@@ -121,8 +121,7 @@ bool WorkerProcess::send(const Request& request) {
 WorkerProcess::Answer WorkerProcess::receive(void* record, std::size_t size, Clock::time_point deadline) {
   std::array<pollfd, 2> watched{pollfd{socket_, POLLIN, 0}, pollfd{output_, POLLIN, 0}};
   for (;;) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     const int wait = static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000));
     const int ready = poll(watched.data(), watched.size(), wait);
     if (ready < 0 && errno != EINTR)
@@ -170,8 +169,8 @@ void WorkerProcess::reap(bool kill_first) {
     return;
   if (kill_first)
     kill(process_, SIGKILL);
-  // A process whose end of the socket is closed is normally gone at once; one that lives on without it is not waited
-  // for.
+  // A process whose end of the socket is closed is normally gone at once; one that lives on without it is not
+  // waited for.
   int status = 0;
   const Clock::time_point patience = Clock::now() + std::chrono::seconds(2);
   pid_t reaped = 0;

@@ -1,7 +1,8 @@
 // The host's end of one worker: a persistent process that holds one kernel library.
 //
-// Started by posix_spawn (exec, never a bare fork: CUDA and thread pools do not survive one), spoken to over a
-// SOCK_SEQPACKET pair, killed when a limit passes. Whatever it prints goes to a pipe of which the last lines are kept.
+// Started by posix_spawn (exec, never a bare fork: CUDA and thread pools do not survive one), spoken to over
+// a SOCK_SEQPACKET pair, killed when a limit passes. Whatever it prints goes to a pipe of which the last
+// lines are kept.
 #pragma once
 
 #include <chrono>

@@ -1,14 +1,17 @@
-// normproof-worker: holds one kernel library and runs its kernels on requests, away from the process that judges.
+// normproof-worker: holds one kernel library and runs its kernels on requests, away from the process that
+// judges.
 //
-// Usage: normproof-worker LIBRARY HOST_PID, with a SOCK_SEQPACKET socket as descriptor 3 and shared memory as 4. It is
-// started by normproof and of no use by hand. It never sees the truth, only inputs and poisoned outputs.
+// Usage: normproof-worker LIBRARY HOST_PID, with a SOCK_SEQPACKET socket as descriptor 3 and shared memory
+// as 4. It is started by normproof and of no use by hand. It never sees the truth, only inputs and poisoned
+// outputs.
 #include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <exception>
-#include <fcntl.h>
 #include <optional>
 #include <string_view>
+
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -53,7 +56,7 @@ void tie_to(std::string_view host) {
   pid_t expected = 0;
   std::from_chars(host.data(), host.data() + host.size(), expected);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != expected) // it died before the call above
+  if (getppid() != expected)  // it died before the call above
     leave(1);
 }
 
@@ -71,7 +74,7 @@ std::optional<Library> load(const char* path) {
   } catch (const std::exception& error) {
     hello.message = error.what();
   }
-  restore_environment(before); // loading code built with -ffast-math switches FTZ on
+  restore_environment(before);  // loading code built with -ffast-math switches FTZ on
   answer(hello);
   return library;
 }
@@ -104,7 +107,7 @@ Reply run(const Library& library, const Request& request, SharedMemory& memory) 
   return execute(*kernel, request, memory.data());
 }
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 3 || fcntl(socket_descriptor, F_GETFD) < 0) {
@@ -115,7 +118,7 @@ int main(int argc, char** argv) {
   fcntl(socket_descriptor, F_SETFD, FD_CLOEXEC);
   fcntl(memory_descriptor, F_SETFD, FD_CLOEXEC);
 
-  setvbuf(stdout, nullptr, _IOLBF, 0); // what a kernel printed before it crashed is worth having
+  setvbuf(stdout, nullptr, _IOLBF, 0);  // what a kernel printed before it crashed is worth having
   const std::optional<Library> library = load(argv[1]);
   if (!library)
     leave(0);

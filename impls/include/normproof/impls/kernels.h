@@ -1,7 +1,7 @@
 // Kernels by name: which libraries there are, what they hold, and how one is run on a case.
 //
-// Flow: discover() reads the tables of the libraries in a worker, run() hands a case to a worker process and brings an
-// Observation back. The truth never enters the worker.
+// Flow: discover() reads the tables of the libraries in a worker, run() hands a case to a worker process and
+// brings an Observation back. The truth never enters the worker.
 #pragma once
 
 #include <chrono>
@@ -51,20 +51,20 @@ struct RunOptions {
   int repeats = 1;          ///< runs on fresh buffers; the first one's outputs are kept, all are compared
 };
 
-/// Runs kernels in worker processes that it starts, keeps and restarts. One Runner serves one thread at a time. The
-/// destructor ends the workers; they end by themselves when this process dies.
+/// Runs kernels in worker processes that it starts, keeps and restarts. One Runner serves one thread at a
+/// time. The destructor ends the workers; they end by themselves when this process dies.
 class Runner {
- public:
+public:
   explicit Runner(RunOptions options = {});
   ~Runner();
   Runner(Runner&&) noexcept;
   Runner& operator=(Runner&&) noexcept;
 
-  /// Never throws for what a kernel does: that is the observation's outcome. Throws std::runtime_error when the worker
-  /// program itself cannot be started.
+  /// Never throws for what a kernel does: that is the observation's outcome. Throws std::runtime_error when
+  /// the worker program itself cannot be started.
   Observation run(const KernelInfo& kernel, const Case& c);
 
- private:
+private:
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -1,4 +1,5 @@
-// An observation: all that is known of one run of one kernel on one case. Everything the judge sees of a kernel.
+// An observation: all that is known of one run of one kernel on one case. Everything the judge sees of a
+// kernel.
 #pragma once
 
 #include <array>
@@ -17,8 +18,8 @@ enum class Outcome {
   unsupported,  ///< query or create said NP_UNSUPPORTED
   rejected,     ///< the kernel says that the problem is invalid
   no_device,
-  failed,       ///< NP_FAILED, an unknown code, or an ABI violation
-  crashed,      ///< the worker died of a signal or exited
+  failed,   ///< NP_FAILED, an unknown code, or an ABI violation
+  crashed,  ///< the worker died of a signal or exited
   timed_out
 };
 std::string_view to_string(Outcome outcome);
@@ -35,19 +36,21 @@ struct Claims {
   bool extended_domain = false;
 };
 
-/// Values as doubles, channel-major like Case::x, whatever the kernel's layout. An output that the kernel does not
-/// report is empty. In inference running_mean and running_var are reported only when their bits changed.
+/// Values as doubles, channel-major like Case::x, whatever the kernel's layout. An output that the kernel
+/// does not report is empty. In inference running_mean and running_var are reported only when their bits
+/// changed.
 struct Observation {
   Outcome outcome = Outcome::failed;
   std::string detail;  ///< the kernel's message, the signal's name, the limit that passed
   std::array<std::vector<double>, output_count> outputs;
   std::optional<std::int64_t> num_batches_tracked;  ///< after the run
-  /// Breaches of the buffers' contract, one line each: an input changed, a guard zone touched, an output element left
-  /// unwritten. Not empty means CORRUPTED.
+  /// Breaches of the buffers' contract, one line each: an input changed, a guard zone touched, an output
+  /// element left unwritten. Not empty means CORRUPTED.
   std::vector<std::string> breaches;
-  bool running_changed = false;      ///< inference only: a running statistic (or the counter) has other bits
-  bool environment_changed = false;  ///< rounding mode or FTZ/DAZ differ after the call; restored by the worker
-  bool repeatable = true;            ///< a repeat run, if one was asked for, gave the same bits
+  bool running_changed = false;  ///< inference only: a running statistic (or the counter) has other bits
+  bool environment_changed =
+      false;               ///< rounding mode or FTZ/DAZ differ after the call; restored by the worker
+  bool repeatable = true;  ///< a repeat run, if one was asked for, gave the same bits
   Claims claims;
   double seconds = 0;  ///< wall time of run(), for reports only
 

@@ -1,0 +1,130 @@
+// Wrong on purpose: seven kernels, each the two-pass kernel of impls/cpu (centred y, the tensor's own
+// precision) with one small thing changed, as shipped code has had it. A gate that lets one of them through
+// proves nothing. They make the claims of the kernel that they were taken from: the author of a bug does not
+// know of it.
+#include "cpu/forward.h"
+
+namespace {
+
+using namespace normproof::impls::cpu;
+
+/// var = mean of the squares - square of the mean: all digits cancel where the mean is large.
+struct Textbook : TwoPass {
+  static constexpr np_family family = NP_TEXTBOOK;
+
+  template <class Data, class Acc>
+  static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t n) {
+    const Row<Acc> zeros = constant_row(Acc{0});
+    const Row<Acc> sum = cascaded_sum(source, tile, zeros, [](Acc v, std::size_t) { return v; });
+    const Row<Acc> squares = cascaded_sum(source, tile, zeros, [](Acc v, std::size_t) { return v * v; });
+    Moments<Acc> moments{.count = n};
+    for (std::size_t l = 0; l < lanes; ++l) {
+      moments.mean[l] = sum[l] / static_cast<Acc>(n);
+      moments.m2[l] = squares[l] - sum[l] * moments.mean[l];
+    }
+    return moments;
+  }
+};
+
+struct EpsOutsideRoot : Rules {
+  template <class Acc>
+  static Acc invstd(Acc variance, Acc eps) {
+    return Acc{1} / std::sqrt(variance) + eps;
+  }
+};
+
+struct EpsAddedToDeviation : Rules {
+  template <class Acc>
+  static Acc invstd(Acc variance, Acc eps) {
+    return Acc{1} / (std::sqrt(variance) + eps);
+  }
+};
+
+struct InvertedMomentum : Rules {
+  template <class Acc>
+  static Weights<Acc> weights(const np_problem& p, std::int64_t batches) {
+    const Weights<Acc> right = Rules::weights<Acc>(p, batches);
+    return {right.new_value, right.old_value};
+  }
+};
+
+struct BiasedRunningVariance : Rules {
+  template <class Acc>
+  static Acc running_variance(const np_problem&, Acc m2, std::int64_t n) {
+    return m2 / static_cast<Acc>(n);
+  }
+};
+
+/// Where the dialect wants the biased variance there would be no bug to find.
+struct BiasedRunning : Training<TwoPass, Affine::centred, AsData, BiasedRunningVariance> {
+  static void check(const np_problem& p) {
+    Training::check(p);
+    if (p.has_running == 0 || p.running_variance != NP_VARIANCE_UNBIASED)
+      throw Refusal{NP_UNSUPPORTED, "this bug shows only where the unbiased variance feeds the running one"};
+  }
+};
+
+/// The last n mod 4 values of each channel (the last one where that is 0) enter no sum; the divisor stays n.
+/// As of a loop over vectors of four whose rest was forgotten.
+struct TailDropped : Rules {
+  static std::int64_t summed(std::int64_t n) { return n - (n % 4 != 0 ? n % 4 : 1); }
+};
+
+/// y is right, but the batch at hand is mixed into the running statistics as in training.
+struct InferenceUpdatesRunning : Inference<Affine::centred> {
+  static void check(const np_problem& p) {
+    Inference::check(p);
+    if (geometry_of(p, p.x_strides).n == 0)
+      throw Refusal{NP_UNSUPPORTED, "no values to mix in"};
+  }
+
+  template <class Data>
+  static void run(const np_problem& p, const np_tensors& t) {
+    Inference::run<Data>(p, t);
+    const Geometry g = geometry_of(p, p.x_strides);
+    const Channels<Data> c(t.workspace, g.channels);
+    all_moments<TwoPass>(g, elements<Data>(t.x), g.n, g.n, 1, c, static_cast<Data*>(nullptr));
+    const Weights<Data> w = Rules::weights<Data>(p, 1 + (t.num_batches_tracked ? *t.num_batches_tracked : 0));
+    for (std::int64_t k = 0; k < g.channels; ++k) {
+      Data& mean = elements<Data>(t.running_mean)[k];
+      Data& variance = elements<Data>(t.running_var)[k];
+      mean = w.old_value * mean + w.new_value * c.mean[k];
+      variance = w.old_value * variance + w.new_value * Rules::running_variance(p, c.m2[k], g.n);
+    }
+  }
+};
+
+template <class Rule>
+using Wrong = Training<TwoPass, Affine::centred, AsData, Rule>;
+
+constexpr np_kernel textbook = make_kernel<Training<Textbook, Affine::centred>>(
+    "mutant.textbook_variance", "variance as mean of squares less square of the mean", "");
+constexpr np_kernel eps_outside =
+    make_kernel<Wrong<EpsOutsideRoot>>("mutant.eps_outside_root", "invstd = 1/sqrt(var) + eps", "");
+constexpr np_kernel eps_added = make_kernel<Wrong<EpsAddedToDeviation>>("mutant.eps_added_to_deviation",
+                                                                        "invstd = 1/(sqrt(var) + eps)", "");
+constexpr np_kernel inverted = make_kernel<Wrong<InvertedMomentum>>("mutant.inverted_momentum",
+                                                                    "momentum weighs the old statistics", "");
+constexpr np_kernel biased =
+    make_kernel<BiasedRunning>("mutant.biased_running_variance",
+                               "the biased variance feeds the running one where the unbiased should", "");
+constexpr np_kernel updates = make_kernel<InferenceUpdatesRunning>(
+    "mutant.inference_updates_running", "inference that mixes the batch into the running statistics", "");
+constexpr np_kernel tail = make_kernel<Wrong<TailDropped>>(
+    "mutant.tail_dropped", "the last n mod 4 values of a channel (or the last one) enter no sum", "");
+
+constexpr const np_kernel* kernels[] = {&textbook, &eps_outside, &eps_added, &inverted,
+                                        &biased,   &updates,     &tail};
+
+constexpr np_library library{.struct_size = sizeof(np_library),
+                             .abi_major_minimum = 1,
+                             .name = "normproof mutants",
+                             .version = "1",
+                             .kernel_count = std::size(kernels),
+                             .kernels = kernels};
+
+}  // namespace
+
+extern "C" const np_library* normproof_library(uint32_t host_abi_major) {
+  return host_abi_major >= library.abi_major_minimum ? &library : nullptr;
+}
