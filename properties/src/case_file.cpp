@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "names.h"
 #include "normproof/properties/nearest.h"
 
 namespace normproof::properties {
@@ -19,11 +20,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 16> keys{
-    "normproof_case", "pass",         "dtype",       "shape",
-    "layout",         "dialect",      "eps",         "momentum",
-    "threads",        "domain",       "x",           "gamma",
-    "beta",           "running_mean", "running_var", "num_batches_tracked"};
+constexpr std::array<std::string_view, 15> keys{
+    "normproof_case", "pass", "dtype",        "shape",       "layout",
+    "dialect",        "eps",  "momentum",     "threads",     "x",
+    "gamma",          "beta", "running_mean", "running_var", "num_batches_tracked"};
 
 class Reader {
 public:
@@ -156,6 +156,28 @@ json tensor_of(const std::vector<double>& values) {
   return list;
 }
 
+/// A file has no regime to say so: extended where a value is subnormal or not finite, or where n x^2
+/// overflows.
+Domain domain_of(const Case& c) {
+  const auto ordinary = [](const std::vector<double>& values, const Format& format) {
+    return std::ranges::all_of(values, [&](double value) {
+      const double size = value < 0 ? -value : value;
+      return size == 0 || (size >= smallest_normal(format) && size <= largest(format));
+    });
+  };
+  const auto n = static_cast<double>(c.problem.shape.per_channel());
+  const double most = largest(c.problem.accumulator());
+  const bool squares_fit = std::ranges::all_of(c.x, [&](double value) {
+    const double size = value < 0 ? -value : value;
+    return size <= 1 || size <= most / size / n;  // no product that could itself overflow
+  });
+  const Format& stats = c.problem.stats;
+  return squares_fit && ordinary(c.x, c.problem.data) && ordinary(c.gamma, stats) &&
+                 ordinary(c.beta, stats) && ordinary(c.running_mean, stats) && ordinary(c.running_var, stats)
+             ? Domain::core
+             : Domain::extended;
+}
+
 }  // namespace
 
 Case parse_case(std::string_view text, const std::string& origin) {
@@ -206,7 +228,7 @@ Case parse_case(std::string_view text, const std::string& origin) {
     p.dialect = parsed->name;
     p.semantics = parsed->semantics;
   } else {
-    in.choice("dialect", dialect, dialects(), [](const Dialect& one) { return one.name; });
+    in.choice("dialect", dialect, dialect_names(), [](const std::string& one) { return one; });
   }
   p.eps = in.number("eps", in.at("eps"));
   if (!(p.eps >= 0) || !(p.eps - p.eps == 0))
@@ -222,14 +244,6 @@ Case parse_case(std::string_view text, const std::string& origin) {
   }
   if (in.has("threads"))
     p.threads = static_cast<int>(std::min<std::int64_t>(in.count("threads", 1), 1024));
-  if (in.has("domain")) {
-    const std::string domain = in.text("domain");
-    constexpr std::array<std::string_view, 2> domains{"core", "extended"};
-    if (domain != "core" && domain != "extended")
-      in.choice("domain", domain, domains, [](std::string_view one) { return one; });
-    c.domain = domain == "core" ? Domain::core : Domain::extended;
-  }
-
   const std::int64_t channels = p.shape.channels;
   c.x = in.tensor("x", p.shape.elements(), p.data);
   p.affine = in.pair("gamma", "beta");
@@ -248,6 +262,7 @@ Case parse_case(std::string_view text, const std::string& origin) {
   }
   if (in.has("num_batches_tracked"))
     c.num_batches_tracked = in.count("num_batches_tracked", 0);
+  c.domain = domain_of(c);
   return c;
 }
 
@@ -279,8 +294,6 @@ std::string write_case(const Case& c) {
   object["momentum"] = p.momentum ? nlohmann::ordered_json(hex_float(*p.momentum)) : nlohmann::ordered_json();
   if (p.threads != 1)
     object["threads"] = p.threads;
-  if (c.domain == Domain::extended)
-    object["domain"] = "extended";
   object["x"] = tensor_of(c.x);
   if (p.affine) {
     object["gamma"] = tensor_of(c.gamma);
@@ -289,8 +302,8 @@ std::string write_case(const Case& c) {
   if (p.running) {
     object["running_mean"] = tensor_of(c.running_mean);
     object["running_var"] = tensor_of(c.running_var);
-    object["num_batches_tracked"] = c.num_batches_tracked;
   }
+  object["num_batches_tracked"] = c.num_batches_tracked;
   // A field a line, tensors on one line each: a diff of two cases names the field.
   std::string text = "{\n";
   for (auto field = object.begin(); field != object.end(); ++field)

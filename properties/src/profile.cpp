@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include "names.h"
 #include "normproof/properties/nearest.h"
 #include "random.h"
 
@@ -318,13 +319,7 @@ void check_names(const Filter& filter) {
   check(filter.dtypes, "dtype", known);
   check(filter.layouts, "layout",
         {std::string(to_string(contiguous)), std::string(to_string(channels_last))});
-  known.clear();
-  for (const Dialect& dialect : dialects()) {
-    known.emplace_back(dialect.name);
-    if (const auto slash = dialect.name.find('/'); slash != std::string_view::npos)
-      known.emplace_back(dialect.name.substr(0, slash));
-  }
-  check(filter.dialects, "dialect", known);
+  check(filter.dialects, "dialect", dialect_names());
   known.clear();
   for (const RegimeInfo& info : regimes())
     known.emplace_back(info.name);

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "fixed.h"
+#include "names.h"
 #include "normproof/properties/case_file.h"
 #include "normproof/properties/nearest.h"
 #include "random.h"
@@ -130,8 +131,7 @@ Outcome read_layout(Recipe& r, std::string_view text) {
 Outcome read_dialect(Recipe& r, std::string_view text) {
   const auto dialect = dialect_named(text);
   if (!dialect)
-    return Refused{"no such dialect",
-                   nearest_named(text, dialects(), [](const Dialect& d) { return d.name; })};
+    return Refused{"no such dialect", nearest(text, dialect_names())};
   r.dialect = dialect->name;
   return {};
 }
@@ -357,8 +357,7 @@ std::string impossible(const Recipe& r) {
         to_string(Regime{r.regime.name, std::clamp(r.regime.parameter, info.lowest, info.highest)}));
   const std::optional<Dialect> dialect = dialect_named(r.dialect);
   if (!dialect)
-    return refusal("dialect=" + r.dialect, "no such dialect",
-                   nearest_named(r.dialect, dialects(), [](const Dialect& d) { return d.name; }));
+    return refusal("dialect=" + r.dialect, "no such dialect", nearest(r.dialect, dialect_names()));
   const std::string shape = "shape=" + normproof::to_string(r.shape);
   if (r.shape.channels < 1)
     return refusal(shape, "a case has at least one channel", "1");
@@ -422,11 +421,17 @@ Case expand(const Recipe& r) {
 std::uint64_t fingerprint(const Case& c) {
   const Problem& p = c.problem;
   Hash hash;
-  hash.text(normproof::to_string(p.pass));
-  hash.text(p.data.name);
-  hash.text(p.stats.name);
-  hash.text(normproof::to_string(p.shape));
-  hash.text(normproof::to_string(p.layout));
+  hash.bytes(static_cast<std::uint64_t>(p.pass));
+  for (const Format& format : {p.data, p.stats}) {
+    hash.bytes(static_cast<std::uint64_t>(format.p));
+    hash.bytes(static_cast<std::uint64_t>(format.emax));
+  }
+  hash.bytes(static_cast<std::uint64_t>(p.shape.batch));
+  hash.bytes(static_cast<std::uint64_t>(p.shape.channels));
+  hash.bytes(p.shape.spatial.size());
+  for (const std::int64_t extent : p.shape.spatial)
+    hash.bytes(static_cast<std::uint64_t>(extent));
+  hash.bytes(static_cast<std::uint64_t>(p.layout));
   hash.text(p.dialect);
   hash.number(p.eps);
   hash.bytes(p.momentum ? 1 : 0);
