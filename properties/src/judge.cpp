@@ -458,6 +458,8 @@ private:
         }
       }
     }
+    if (set_.training && f.finite && !links)
+      stage.link = consistency();
     stage.vacuous =
         f.finite && f.n > 0 && !informative && !trivial_is_true && gate_.grade != Grade::correctly_rounded;
     return stage;
