@@ -231,15 +231,15 @@ Case parse_case(std::string_view text, const std::string& origin) {
     in.choice("dialect", dialect, dialect_names(), [](const std::string& one) { return one; });
   }
   p.eps = in.number("eps", in.at("eps"));
-  if (!(p.eps >= 0) || !(p.eps - p.eps == 0))
-    in.refuse("eps", hex_float(p.eps), "a finite number of at least 0 is wanted");
+  if (!(p.eps - p.eps == 0))  // a negative one is a case too, which kernels must refuse
+    in.refuse("eps", hex_float(p.eps), "a finite number is wanted");
   if (in.has("momentum")) {
     p.momentum.reset();
     if (const json& momentum = in.at("momentum"); !momentum.is_null()) {
       p.momentum = in.number("momentum", momentum);
-      if (!(*p.momentum >= 0 && *p.momentum <= 1))
+      if (!(*p.momentum - *p.momentum == 0))
         in.refuse("momentum", hex_float(*p.momentum),
-                  "a weight of 0 to 1, or null for a cumulative average, is wanted");
+                  "a finite weight, or null for a cumulative average, is wanted");
     }
   }
   if (in.has("threads"))
