@@ -12,9 +12,10 @@
 //   a / b:    if Eb <= X(b) - 2, then |b| >= |b^| - 2^Eb >= 2^(X(b)-2), and
 //             |a/b - a^/b^| = |(a - a^) - (a^/b^)(b - b^)| / |b| <= (2^Ea + 2^(X(r)+Eb)) 2^(2-X(b)): |a^/b^|
 //             is at most 2^X(r) even where r^ was rounded up. Three terms.
-//   sqrt(a):  if Ea <= X(a) - 2, then a > 0 and |sqrt a - sqrt a^| = |a - a^| / (sqrt a + sqrt a^) <= 2^Ea /
-//   sqrt a^,
-//             and sqrt a^ >= 2^(X(r)-2). Two terms.
+//   sqrt(a):  if Ea <= X(a) - 2, then a >= a^/2 > 0 and |sqrt a - sqrt a^| = |a - a^| / (sqrt a + sqrt a^)
+//             <= 2^Ea / (1.7 sqrt a^) <= 2^(Ea+1-X(r)), since sqrt a^ >= 2^(X(r)-1) (1 - 2^-P). Two terms:
+//             + 1.
+// Each is attained within a factor 4 (tests/settle.test.cpp).
 #pragma once
 
 #include <algorithm>
@@ -78,7 +79,7 @@ Ball<Real> sqrt(const Ball<Real>& a) {
     return {Real(0), no_bound};
   }
   Real r = sqrt(a.value);
-  const long error = std::max(a.error + 2 - exponent_of(r), rounding(r)) + 1;
+  const long error = std::max(a.error + 1 - exponent_of(r), rounding(r)) + 1;
   return {std::move(r), error};
 }
 template <class Real>

@@ -44,6 +44,8 @@ struct Trial {
 
 /// The number whole * 2^quantum, and off in units of that number's own spacing.
 inline Rounded assemble(const Format& format, double whole, int quantum, double off, bool tie) {
+  if (std::isinf(whole))
+    return {whole, off};
   // Only an exact tie may look like one.
   if (!tie && std::abs(off) >= 0.5)
     off = std::copysign(std::nextafter(0.5, 0.0), off);
@@ -68,10 +70,10 @@ Trial attempt(const Format& format, const Ball<Real>& y, long slack = 0) {
 
   const Real scaled = ldexp(y.value, -trial.quantum);
   if (exponent > format.emax) {  // beyond 2^(emax+1): infinity, whatever the last bits
-    const double limit = std::numeric_limits<double>::max();
-    const double edge = std::copysign(std::ldexp(1.0, format.p), y.value < 0 ? -1.0 : 1.0);
-    trial.whole = edge;
-    trial.off = std::clamp(static_cast<double>(Real(scaled - edge)), -limit, limit);
+    const double most = std::numeric_limits<double>::max();
+    const double edge = std::ldexp(1.0, format.p);
+    trial.whole = y.value < 0 ? -HUGE_VAL : HUGE_VAL;
+    trial.off = std::clamp(static_cast<double>(Real(scaled - (y.value < 0 ? -edge : edge))), -most, most);
     trial.certain = true;
     return trial;
   }
