@@ -21,8 +21,8 @@ std::uint64_t bits(double value) {
   return std::bit_cast<std::uint64_t>(value);
 }
 
-/// By another route: every significand around the value, exact comparison in integers.
-double rounded_by_search(const Format& f, std::int64_t value, int exponent) {
+/// By way of a double, which is right while the double is exact.
+double rounded_from_double(const Format& f, std::int64_t value, int exponent) {
   const double magnitude = std::ldexp(std::fabs(static_cast<double>(value)), exponent);
   return round_to(f, value < 0 ? -magnitude : magnitude);
 }
@@ -36,7 +36,7 @@ RC_GTEST_PROP(RoundOnce, AgreesWithRoundToWhereTheDoubleIsExact, ()) {
     const std::int64_t signed_value = negative ? -value : value;
     if (value != 0)
       RC_ASSERT(bits(round_once(f, signed_value, exponent)) ==
-                bits(rounded_by_search(f, signed_value, exponent)));
+                bits(rounded_from_double(f, signed_value, exponent)));
   }
 }
 

@@ -184,7 +184,7 @@ TEST(Graded, SpansItsBinadesWithBothSigns) {
 // ---- exact ones
 // -----------------------------------------------------------------------------------------------------
 
-/// The exact sum, in units of 2^-60.
+/// The exact sum, in units of 2^-52.
 int128 exact_sum(const double* x, std::int64_t n) {
   int128 sum = 0;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -428,7 +428,7 @@ TEST(Inference, StatisticsAreThoseOfTheData) {
         const Sample s = sample(c.channel(static_cast<std::int64_t>(channel)), 256);
         const double used = std::sqrt(c.running_var[channel]);
         const double distance = std::fabs(s.mean - c.running_mean[channel]);
-        if (!info.name.starts_with("witness")) { // these are no sample of anything
+        if (!info.name.starts_with("witness")) {  // these are no sample of anything
           EXPECT_LT(distance, 8 * used) << info.name;
         }
         EXPECT_LT(used, 32 * std::max(s.deviation, std::fabs(s.mean))) << info.name;
