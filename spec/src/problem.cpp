@@ -4,7 +4,7 @@
 namespace normproof {
 
 std::string_view to_string(Pass pass) {
-  return pass == Pass::forward_training ? "forward_training" : "forward_inference";
+  return pass == Pass::forward_training ? "forward-training" : "forward-inference";
 }
 
 std::optional<Pass> parse_pass(std::string_view text) {

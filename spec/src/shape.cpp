@@ -72,7 +72,7 @@ std::optional<Shape> parse_shape(std::string_view text) {
 }
 
 std::string_view to_string(Layout layout) {
-  return layout == Layout::contiguous ? "contiguous" : "channels_last";
+  return layout == Layout::contiguous ? "contiguous" : "channels-last";
 }
 
 std::optional<Layout> parse_layout(std::string_view text) {

@@ -1,5 +1,5 @@
-// Case files: explicit tensors in JSON with hex floats, for vectors and shrunk counterexamples. Format and schema:
-// spec/vectors/README.md.
+// Case files: explicit tensors in JSON with hex floats, for vectors and shrunk counterexamples. Format and
+// schema: spec/vectors/README.md.
 #pragma once
 
 #include <filesystem>
@@ -11,8 +11,9 @@
 
 namespace normproof::properties {
 
-/// Throws std::invalid_argument with one sentence that names the file, the field, the offending text and what is wanted.
-/// Decimal numbers are refused (they would be rounded in silence), as are values that the dtype does not hold.
+/// Throws std::invalid_argument with one sentence that names the file, the field, the offending text and what
+/// is wanted. Decimal numbers are refused (they would be rounded in silence), as are values that the dtype
+/// does not hold.
 Case read_case_file(const std::filesystem::path& path);
 Case parse_case(std::string_view json, const std::string& origin);
 std::string write_case(const Case& c);

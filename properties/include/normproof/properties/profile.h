@@ -1,5 +1,5 @@
-// Profiles: which recipes a run tries. A deterministic stream, so that every kernel, mutant and foreign tolerance of a
-// run sees the same cases and each truth is computed once.
+// Profiles: which recipes a run tries. A deterministic stream, so that every kernel, mutant and foreign
+// tolerance of a run sees the same cases and each truth is computed once.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct Filter {
   bool extended = true;
 };
 
-/// The recipes of a profile, in the order in which they are tried: every regime and edge early, so that a budget that
-/// ends the run early still leaves a fair sample. Same profile, seed and filter: same list.
+/// The recipes of a profile, in the order in which they are tried: every regime and edge early, so that a
+/// budget that ends the run early still leaves a fair sample. Same profile, seed and filter: same list.
 std::vector<Recipe> recipes(Profile profile, std::uint64_t seed, const Filter& filter = {});
 
 }  // namespace normproof::properties

@@ -1,8 +1,9 @@
 // Recipes: one line of text with everything in it.
 //
-// A recipe is what RapidCheck generates and shrinks, what a failure prints and what `normproof replay` takes. It is
-// integers and names; expand() maps it to a case with a counter-based generator and integer or exactly rounded steps,
-// no libm and no std::*_distribution, so that it means the same bits everywhere, for ever. Golden hashes guard that.
+// A recipe is what RapidCheck generates and shrinks, what a failure prints and what `normproof replay` takes.
+// It is integers and names; expand() maps it to a case with a counter-based generator and integer or exactly
+// rounded steps, no libm and no std::*_distribution, so that it means the same bits everywhere, for ever.
+// Golden hashes guard that.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@
 
 namespace normproof::properties {
 
-/// How the values of x are made. `parameter` is the number behind the colon of "offset:1000" (its meaning is the
-/// regime's), 0 where the regime takes none.
+/// How the values of x are made. `parameter` is the number behind the colon of "offset:1000" (its meaning is
+/// the regime's), 0 where the regime takes none.
 struct Regime {
   std::string name = "normal";
   std::int64_t parameter = 0;
@@ -42,8 +43,8 @@ struct Recipe {
   Layout layout = Layout::contiguous;
   std::string dialect = "documented";
   Regime regime;
-  double eps = 0x1.4f8b58p-17;                            ///< written as a hex float
-  std::optional<double> momentum = 0x1.99999ap-4;         ///< written as a hex float, or "none"
+  double eps = 0x1.4f8b58p-17;                     ///< written as a hex float
+  std::optional<double> momentum = 0x1.99999ap-4;  ///< written as a hex float, or "none"
   bool affine = true;
   bool running = true;
   int threads = 1;
@@ -59,13 +60,15 @@ struct Recipe {
 std::string to_string(const Recipe& recipe);
 std::string to_string(const Regime& regime);
 
-/// The recipe, or one sentence that names the offending text, the reason and the nearest valid choice. Fields may come
-/// in any order and may be left out (then they have Recipe's defaults); unknown or repeated fields are errors. Decimal
-/// numbers are accepted for eps and momentum where the decimal is meant as the nearest double.
+/// The recipe, or one sentence that names the offending text, the reason and the nearest valid choice. Fields
+/// may come in any order and may be left out (then they have Recipe's defaults); unknown or repeated fields
+/// are errors. Decimal numbers are accepted for eps and momentum where the decimal is meant as the nearest
+/// double.
 std::variant<Recipe, std::string> parse_recipe(std::string_view line);
 
-/// The case of a recipe. Deterministic to the bit on every platform. Throws std::invalid_argument for an impossible one
-/// (a regime that needs an even n, say); reason(recipe) gives that sentence without throwing, empty when possible.
+/// The case of a recipe. Deterministic to the bit on every platform. Throws std::invalid_argument for an
+/// impossible one (a regime that needs an even n, say); reason(recipe) gives that sentence without throwing,
+/// empty when possible.
 Case expand(const Recipe& recipe);
 std::string impossible(const Recipe& recipe);
 
