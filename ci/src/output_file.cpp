@@ -1,0 +1,84 @@
+#include "output_file.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "failure.h"
+
+namespace normproof::ci {
+namespace {
+
+Failure unwritable(const std::string& path) {
+  return could_not(fmt::format("cannot write '{}': {}", path, std::strerror(errno)));
+}
+
+bool write_all(int file, const std::string& text) {
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t n = ::write(file, text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      return false;
+    done += static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+/// Pipes, terminals and /dev/null are written in place: there is nothing to rename over.
+bool is_special(const std::string& path) {
+  struct stat info{};
+  return stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+std::string temporary_beside(const std::string& path) {
+  return fmt::format("{}.{}.part", path, getpid());
+}
+
+}  // namespace
+
+OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
+  if (is_stdout() || is_special(path_))
+    return;
+  struct stat info{};
+  if (stat(path_.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+    errno = EISDIR;
+    throw unwritable(path_);
+  }
+  const std::string probe = temporary_beside(path_);
+  const int file = open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (file < 0)
+    throw unwritable(path_);
+  close(file);
+  unlink(probe.c_str());
+}
+
+void OutputFile::write(const std::string& text) const {
+  if (is_stdout()) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+      throw unwritable("stdout");
+    return;
+  }
+  const bool in_place = is_special(path_);
+  const std::string target = in_place ? path_ : temporary_beside(path_);
+  const int file = open(target.c_str(), O_WRONLY | O_CLOEXEC | (in_place ? 0 : O_CREAT | O_TRUNC), 0666);
+  if (file < 0)
+    throw unwritable(path_);
+  const bool written = write_all(file, text);
+  const bool closed = close(file) == 0;
+  if (written && closed && (in_place || std::rename(target.c_str(), path_.c_str()) == 0))
+    return;
+  const int error = errno;
+  if (!in_place)
+    unlink(target.c_str());
+  errno = error;
+  throw unwritable(path_);
+}
+
+}  // namespace normproof::ci

@@ -1,0 +1,67 @@
+// What is tried, on what, under which gate: the options that `check`, `ulp`, `replay` and `findings` share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "normproof/ci/report.h"
+
+namespace normproof::ci {
+
+/// Kernels by name, by pattern, by library; as typed.
+struct KernelSelection {
+  std::vector<std::string> patterns;
+  bool mutants = false;
+};
+
+/// Gate and manner of running; as typed.
+struct Manner {
+  std::string grade = "blocked";
+  bool no_merged = false, no_folded = false, extended = false;
+  bool in_process = false;
+  std::string timeout = "60s";
+  int repeats = 1;
+  int threads = 0;
+};
+
+/// Which cases; as typed.
+struct CaseSelection {
+  std::string profile = "quick";
+  std::string budget;
+  std::uint64_t seed = 1;
+  std::vector<std::string> passes, dtypes, layouts, regimes, dialects, files;
+};
+
+void add_options(CLI::App& command, KernelSelection& selection, bool positional);
+void add_options(CLI::App& command, Manner& manner);
+void add_options(CLI::App& command, CaseSelection& selection);
+
+/// The kernels on trial, and what is not there to be tried.
+struct Chosen {
+  std::vector<impls::KernelInfo> kernels;
+  std::vector<Absent> absent;
+  std::vector<std::string> libraries;  ///< given by hand
+};
+/// Throws Failure: an unknown name is a mistake in the call (exit 2), a library given by hand that cannot be
+/// loaded is not (exit 3). Bundled libraries that are not there or do not load are skipped, with their
+/// reason.
+Chosen choose(const KernelSelection& selection);
+
+properties::TrialOptions trial_options(const Manner& manner);
+/// "90", "60s", "5m", "2h", "250ms"; the option's name is for the error.
+std::chrono::milliseconds parse_duration(const std::string& text, const std::string& option);
+
+/// Runs what was selected into a report. Throws Failure for anything that is wrong before a kernel runs.
+Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases, bool quiet);
+/// The same for one recipe line or case file.
+Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner);
+/// The case of a recipe line or a case file's path.
+Case case_of(const std::string& origin);
+
+/// As typed, for the report. Set once by main().
+void remember_command(int argc, const char* const* argv);
+
+}  // namespace normproof::ci

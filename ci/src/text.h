@@ -1,0 +1,17 @@
+// Pieces of text that more than one view prints.
+#pragma once
+
+#include <string>
+
+#include "normproof/ci/report.h"
+
+namespace normproof::ci {
+
+/// "forward-training f32 contiguous".
+std::string name_of(const properties::Key& key);
+
+/// Got, want, how far, how far permitted, which clause, how to see it again.
+std::string judgement_text(const Report& report, const impls::KernelInfo& kernel,
+                           const properties::Judgement& j, const Style& style);
+
+}  // namespace normproof::ci
