@@ -58,4 +58,4 @@ bool is_defined(const Problem& problem, Output output) {
   return false;
 }
 
-} // namespace normproof
+}  // namespace normproof
