@@ -657,8 +657,9 @@ def backward(bank, dtype):
         plus, minus = (round_rational(plus + round_rational(v * w, dtype).value, dtype).value,
                        round_rational(minus + w, dtype).value)
     late = round_rational(plus - round_rational(offset["saved_mean"][0] * minus, dtype).value, dtype).value / 2
-    bank.add(file, "gradient-offset-late", "sum dy x - mean sum dy, each step rounded", ["gradient", "truth-a", "cancellation"], offset, "invalid",
-             {"dgamma": [Float(late)]}, clause="BN-NUM-21")
+    if dtype == "f32":  # in f64 these roundings happen to cancel
+        bank.add(file, "gradient-offset-late", "sum dy x - mean sum dy, each step rounded", ["gradient", "truth-a", "cancellation"],
+                 offset, "invalid", {"dgamma": [Float(late)]}, clause="BN-NUM-21")
 
 
 def double_backward(bank, dtype):
