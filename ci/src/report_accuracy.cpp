@@ -213,7 +213,8 @@ std::string accuracy_text(const Report& report, const Style& style, Rows by) {
     if (all.empty()) {
       out += "\nnothing was measured\n";
       for (const auto& [reason, n] : kernel.skips)
-        out += wrapped("  ", fmt::format("skipped {}: {}", counted(n, "case"), reason), style.width);
+        out += wrapped("  ", fmt::format("skipped {}: {}", counted(n, "case"), reason_text(reason)),
+                       style.width);
     } else {
       out += "\n" + histogram_block(all, style);
       out += "\n" + witness_block(report, kernel, all, style);

@@ -88,7 +88,8 @@ std::string to_junit(const Report& report) {
     if (gate.extended)
       add(kernel.extended_failures);
     for (const auto& [reason, n] : kernel.skips)
-      cases[fmt::format("skipped: {}", reason)].skipped = fmt::format("{}: {}", counted(n, "case"), reason);
+      cases[fmt::format("skipped: {}", reason_text(reason))].skipped =
+          fmt::format("{}: {}", counted(n, "case"), reason_text(reason));
 
     std::size_t failed = 0, skipped = 0;
     for (const auto& [name, test] : cases) {

@@ -102,6 +102,22 @@ std::string denial_text(const Report& report, const impls::KernelInfo& kernel, c
   return out;
 }
 
+/// One value often denies several classes: it is shown once, for all of them.
+std::vector<Judgement> merged_denials(std::vector<Judgement> denials) {
+  std::vector<Judgement> out;
+  for (Judgement& j : denials) {
+    const auto same = std::ranges::find_if(out, [&](const Judgement& other) {
+      return other.origin == j.origin && other.output == j.output && other.channel == j.channel &&
+             other.element == j.element && other.clause == j.clause;
+    });
+    if (same == out.end())
+      out.push_back(std::move(j));
+    else
+      same->note += "; " + j.note;
+  }
+  return out;
+}
+
 /// The first failures of each clause and output before more of the same.
 std::vector<const Judgement*> chosen(std::span<const Judgement> failures, std::size_t limit) {
   std::vector<const Judgement*> out;
@@ -153,7 +169,8 @@ std::string kernel_text(const Report& report, const KernelReport& kernel, const 
     line += ": " + counts;
   out += wrapped("     ", line, style.width);
   for (const auto& [reason, n] : kernel.skips)
-    out += wrapped("     ", fmt::format("skipped {}: {}", counted(n, "case"), reason), style.width);
+    out +=
+        wrapped("     ", fmt::format("skipped {}: {}", counted(n, "case"), reason_text(reason)), style.width);
 
   out += failure_lines(report, kernel, style, kernel.failures, failing(kernel.counts), shown);
   for (const KeyVerdict& key : kernel.keys) {
@@ -163,7 +180,7 @@ std::string kernel_text(const Report& report, const KernelReport& kernel, const 
                    fmt::format("no single algorithm of grade {} explains {}; one witness against each class:",
                                to_string(gate.grade), name_of(key.key)),
                    style.width);
-    for (const Judgement& j : key.unexplained)
+    for (const Judgement& j : merged_denials(key.unexplained))
       out += denial_text(report, kernel.kernel, j, style);
   }
   out += grade_lines(report, kernel, style);
@@ -186,6 +203,10 @@ std::string kernel_text(const Report& report, const KernelReport& kernel, const 
 }
 
 }  // namespace
+
+std::string reason_text(const std::string& reason) {
+  return reason.empty() ? "no reason given" : reason;
+}
 
 std::string name_of(const Key& key) {
   return fmt::format("{} {} {}", normproof::to_string(key.pass), key.dtype, normproof::to_string(key.layout));
