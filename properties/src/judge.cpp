@@ -223,6 +223,8 @@ private:
     case Output::running_mean:
     case Output::running_var:
       return "BN-NUM-8";
+    default:
+      break;
     }
     return "";
   }
@@ -334,7 +336,7 @@ private:
     case Output::running_var:
       return std::abs(1 - w) * std::abs(set_.running_var) +
              std::abs(w) * set_.running_stat_factor * f.deviation * f.rms;
-    case Output::y:
+    default:
       break;
     }
     return 0;

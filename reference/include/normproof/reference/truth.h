@@ -29,6 +29,16 @@ struct Exactness {
   bool constant = false;  ///< all values equal (BN-NUM-11)
 };
 
+/// Of the gradients, at the mean m and invstd r that they are judged at (spec/bounds/backward.md). G, H and the closed
+/// form's other sums are exact sums rounded once, so they are good where they cancel.
+struct GradientFacts {
+  double mean_hi = 0, mean_lo = 0, invstd = 0;  ///< m = mean_hi + mean_lo and r
+  double G = 0, G1 = 0;                         ///< sum dy, sum |dy|
+  double H = 0, H1 = 0;                         ///< sum dy xhat, sum |dy xhat|
+  double max_deviation = 0;                     ///< X = max |x - m|
+  bool exact_dbeta = false, exact_dgamma = false, exact_dx = false;  ///< J1, J2, J3 of BN-NUM-26
+};
+
 /// Facts of one channel under the statistics that normalise it (the batch's in training, the given ones in
 /// inference), each with a relative error below 2^-45; mean = mean_hi + mean_lo to 2^-90 of |mean|.
 struct ChannelFacts {
@@ -42,6 +52,7 @@ struct ChannelFacts {
   double max_abs = 0;
   bool finite = true;    ///< every x is finite
   Exactness exact;
+  GradientFacts gradient;  ///< backward passes
 };
 
 /// How the truth was decided, for reports and audits.
