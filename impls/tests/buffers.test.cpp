@@ -166,6 +166,24 @@ TEST(Buffers, EveryByteOfAGuardZoneIsWatched) {
   }
 }
 
+/// Data that end just before a page: the guard after them must not be left out for lack of room.
+TEST(Buffers, AGuardZoneFollowsDataOfEverySize) {
+  for (std::int64_t n = 900; n < 1100; ++n) {
+    const Case c = small_case({n, 1, {}});
+    Arena arena(c);
+    std::vector<std::byte> memory(arena.bytes());
+    arena.fill(memory.data());
+    const Extent x = arena.slots()[index(Slot::x)];
+    memory[x.offset + x.bytes] ^= std::byte{1};
+    memory[x.offset - 1] ^= std::byte{1};
+    Observation seen;
+    arena.inspect(memory.data(), ~0u, seen);
+    ASSERT_THAT(seen.breaches,
+                ::testing::ElementsAre("x: written before its start", "x: written past its end"))
+        << n;
+  }
+}
+
 TEST(Buffers, ACaseWhoseSizesDisagreeIsRefused) {
   Case c = small_case({3, 2, {}});
   c.gamma.pop_back();

@@ -1,5 +1,5 @@
-/* kernel.h is a C11 header without dependencies, and np_tensor is DLPack's DLTensor byte for byte: a framework hands
- * its tensors over unconverted. The offsets are those of dlpack.h on 64-bit targets. */
+/* kernel.h is a C11 header without dependencies, and np_tensor is DLPack's DLTensor byte for byte: a
+ * framework hands its tensors over unconverted. The offsets are those of dlpack.h on 64-bit targets. */
 #include "normproof/kernel.h"
 
 _Static_assert(sizeof(np_device) == 8, "DLDevice");
@@ -28,7 +28,7 @@ _Static_assert(offsetof(np_library, struct_size) == 0, "struct_size stands first
 /* What C makes of the structs, for comparison with C++ in interface.test.cpp. */
 size_t sizes_in_c(int which);
 size_t sizes_in_c(int which) {
-  const size_t sizes[] = {sizeof(np_problem), sizeof(np_claims),  sizeof(np_capability),
+  const size_t sizes[] = {sizeof(np_problem), sizeof(np_claims), sizeof(np_capability),
                           sizeof(np_tensors), sizeof(np_kernel), sizeof(np_library)};
   return sizes[which];
 }

@@ -4,15 +4,14 @@
 // clause is then not tried.
 #include "facts.h"
 
+#include <bit>
 #include <cmath>
 #include <optional>
 
+#include "normproof/reference/double_double.h"
+
 namespace normproof::reference {
 namespace {
-
-bool is_power_of_two(std::int64_t n) {
-  return n > 0 && (n & (n - 1)) == 0;
-}
 
 /// Representable and not subnormal: a kernel that flushes subnormals is exact too.
 bool is_clean(const Format& format, double v) {
@@ -51,8 +50,7 @@ bool squares_sum_exactly(const double* x, std::int64_t n, double mean, const For
   bool any = false;
   for (std::int64_t i = 0; i < n; ++i) {
     const double d = x[i] - mean;
-    // Both are numbers of the format; their difference is exact if it is one too and undoes itself.
-    if (!is_clean(format, d) || d + mean != x[i] || x[i] - d != mean)
+    if (!is_clean(format, d) || two_sum(x[i], -mean).lo != 0)
       return false;
     if (d == 0)
       continue;
@@ -84,8 +82,8 @@ bool is_exact_pair(const ChannelSums& sums, const Format& format) {
     return false;
   const double d = *difference / 2;
   const auto square = as_double(Dyadic(d) * Dyadic(d));
-  // 2 d^2 and 2 mean are formed too: an exponent more, the same significand.
-  return is_clean(format, d) && square && is_clean(format, *square) && is_clean(format, 2 * *square) &&
+  // 2 d^2, 4 d^2 and 2 mean are formed too: the same significands, larger exponents.
+  return is_clean(format, d) && square && is_clean(format, *square) && is_clean(format, 4 * *square) &&
          is_clean(format, 2 * *mean);
 }
 
@@ -97,9 +95,11 @@ Exactness exactness_of(const double* x, const ChannelSums& sums, const Format& a
     return exact;
   exact.constant = sums.min == sums.max;
   exact.pair = sums.n == 2 && is_exact_pair(sums, accumulator);
-  if (!is_power_of_two(sums.n) || !sums_exactly(accumulator, sums.sum_abs, sums.granularity))
-    return exact;
   const int log_n = std::countr_zero(static_cast<std::uint64_t>(sums.n));
+  if (sums.n != std::int64_t{1} << log_n || log_n > accumulator.p)
+    return exact;
+  if (!sums_exactly(accumulator, sums.sum_abs, sums.granularity))
+    return exact;
   const std::optional<double> mean = as_double({sums.sum.significand, sums.sum.exponent - log_n});
   exact.mean = mean && is_clean(accumulator, *mean);
   exact.variance = exact.mean && squares_sum_exactly(x, sums.n, *mean, accumulator);

@@ -51,7 +51,7 @@ inline Nearest nearest(const Format& format, const Rational& v) {
   const Rational scaled = magnitude / power_of_two(quantum);
   const Integer whole = floor_of(scaled);
   const Rational rest = scaled - Rational(whole);
-  const bool tie = rest == Rational(1, 2);
+  const bool tie = rest == Rational(1, 2) && exponent <= format.emax;  // beyond the range nothing ties
   const bool up = rest > Rational(1, 2) || (tie && bit_test(whole, 0));
   const Integer rounded = whole + (up ? 1 : 0);
   const double sign = v < 0 ? -1 : 1;
@@ -100,7 +100,10 @@ inline Integer root_below(const Rational& s, unsigned bits) {
 /// Nearest to scale / sqrt(s) + shift, by brackets until both ends round alike; a tie is found by squaring.
 inline Nearest nearest_scaled_root(const Format& format, const Rational& scale, const Rational& s,
                                    const Rational& shift, Rational* value) {
-  for (unsigned bits = 400; bits <= 6400; bits *= 4) {
+  // The root has about `size` bits before the point: brackets of 400, then more, significant bits.
+  const int size = (static_cast<int>(msb(numerator(s))) - static_cast<int>(msb(denominator(s)))) / 2;
+  for (int significant = 400; significant <= 6400; significant *= 4) {
+    const auto bits = static_cast<unsigned>(std::max(significant + size, 1));
     const Integer low = root_below(s, bits);
     const Rational unit = power_of_two(-static_cast<int>(bits));
     const Rational a = scale * Rational(low) * unit + shift;
