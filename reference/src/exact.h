@@ -14,7 +14,8 @@
 
 namespace normproof::reference {
 
-using Integer = boost::multiprecision::cpp_int;
+using Integer =
+    boost::multiprecision::number<boost::multiprecision::cpp_int_backend<>, boost::multiprecision::et_off>;
 
 struct Dyadic {
   Integer significand;

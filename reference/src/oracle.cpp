@@ -124,8 +124,8 @@ private:
   }
   void settle_invstd_kind();
 
-  template <std::size_t tier>
-  const Normalisation<RealOf<tier>>& at();
+  template <std::size_t Tier>
+  const Normalisation<RealOf<Tier>>& at();
   Rounded statistic(const Format& format, const Statistic& s);
   Rounded running(double before, const Statistic& batch);
   /// The IEEE value of y when an infinity or NaN takes part.
@@ -172,10 +172,10 @@ void Channel::settle_invstd_kind() {
     special_invstd_ = reference::invstd(v, problem_.eps, semantics.eps);
 }
 
-template <std::size_t tier>
-const Normalisation<RealOf<tier>>& Channel::at() {
-  using Real = RealOf<tier>;
-  auto& stored = std::get<tier>(tiers_);
+template <std::size_t Tier>
+const Normalisation<RealOf<Tier>>& Channel::at() {
+  using Real = RealOf<Tier>;
+  auto& stored = std::get<Tier>(tiers_);
   if (!stored) {
     Normalisation<Real> n;
     n.mean = ball<Real>(mean_.exact);

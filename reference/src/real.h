@@ -16,24 +16,24 @@ namespace normproof::reference {
 
 #ifdef NORMPROOF_WITH_MPFR
 /// Boost states precisions in decimal digits; 77, 308 and 1310 of them are at least 256, 1024 and 4352 bits.
-template <unsigned digits10>
+template <unsigned Digits>
 using MpfrReal = boost::multiprecision::number<
-    boost::multiprecision::mpfr_float_backend<digits10, boost::multiprecision::allocate_stack>,
+    boost::multiprecision::mpfr_float_backend<Digits, boost::multiprecision::allocate_stack>,
     boost::multiprecision::et_off>;
 /// Why three: 256 bits decide nearly everything, 1024 every sensible cancellation, and 4352 every element of
 /// every format: see the proof at settle() in settle.h.
 using Tiers = std::tuple<MpfrReal<77>, MpfrReal<308>, MpfrReal<1310>>;
 #else
-template <unsigned bits>
+template <unsigned Bits>
 using BoostReal = boost::multiprecision::number<
-    boost::multiprecision::cpp_bin_float<bits, boost::multiprecision::digit_base_2, void, std::int32_t,
+    boost::multiprecision::cpp_bin_float<Bits, boost::multiprecision::digit_base_2, void, std::int32_t,
                                          -(1 << 24), 1 << 24>,
     boost::multiprecision::et_off>;
 using Tiers = std::tuple<BoostReal<256>, BoostReal<1024>, BoostReal<4352>>;
 #endif
 
-template <std::size_t tier>
-using RealOf = std::tuple_element_t<tier, Tiers>;
+template <std::size_t Tier>
+using RealOf = std::tuple_element_t<Tier, Tiers>;
 
 /// Precision in bits. MPFR is told the precision by way of digits10, by this same function.
 template <class Real>

@@ -136,13 +136,13 @@ inline Rounded resolve(const Format& format, const Trial& trial, Side side) {
 ///   n < 2^41. Values that do not differ need no ball: x - mean = 0.
 /// - inference: r <= 1/eps <= 2^1074 in the worst placement: below 2^(1024 + 1074 + 1025) = 2^3123.
 /// Running values stay below 2^(1024 + 2048). So 24 + 3123 + 53 + 1074 = 4274 < 4352 bits are enough.
-template <std::size_t tier = 0, class At, class Compare>
+template <std::size_t Tier = 0, class At, class Compare>
 Rounded settle(const Format& format, const At& at, const Compare& side, Effort& effort) {
-  if constexpr (tier == 0)
+  if constexpr (Tier == 0)
     ++effort.elements;
-  const Trial trial = attempt(format, at(std::integral_constant<std::size_t, tier>{}));
+  const Trial trial = attempt(format, at(std::integral_constant<std::size_t, Tier>{}));
   if (trial.certain) {
-    if constexpr (tier > 0)
+    if constexpr (Tier > 0)
       ++effort.escalated;
     return assemble(format, trial.whole, trial.quantum, trial.off, false);
   }
@@ -153,8 +153,8 @@ Rounded settle(const Format& format, const At& at, const Compare& side, Effort& 
       return resolve(format, trial, answer);
     }
   }
-  if constexpr (tier + 1 < std::tuple_size_v<Tiers>) {
-    return settle<tier + 1>(format, at, side, effort);
+  if constexpr (Tier + 1 < std::tuple_size_v<Tiers>) {
+    return settle<Tier + 1>(format, at, side, effort);
   } else {
     if (!trial.precise)
       throw std::logic_error("the last tier of precision cannot decide a value");

@@ -32,7 +32,7 @@ std::uint64_t exponent_field_mask(const Format& format) {
   return (std::uint64_t{1} << (8 * format.bytes - format.p)) - 1;
 }
 
-} // namespace
+}  // namespace
 
 std::span<const Format> formats() {
   return all_formats;
@@ -69,7 +69,7 @@ double round_to(const Format& format, double value) {
     return value;
   const Parts v = parts_of(value);
   const int quantum = quantum_exponent(format, v);
-  const int dropped = quantum - v.exponent; // bits below the last place
+  const int dropped = quantum - v.exponent;  // bits below the last place
   if (dropped > 54)
     return std::copysign(0.0, value);
 
@@ -131,4 +131,4 @@ double decode(const Format& format, std::uint64_t bits) {
   return negative ? -magnitude : magnitude;
 }
 
-} // namespace normproof
+}  // namespace normproof

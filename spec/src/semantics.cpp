@@ -28,7 +28,7 @@ constexpr std::array all_dialects{
             "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.batch_norm.html"},
 };
 
-} // namespace
+}  // namespace
 
 std::span<const Dialect> dialects() {
   return all_dialects;
@@ -43,4 +43,4 @@ std::optional<Dialect> dialect_named(std::string_view name) {
   return std::nullopt;
 }
 
-} // namespace normproof
+}  // namespace normproof

@@ -28,7 +28,7 @@ std::optional<std::int64_t> parse_extent(std::string_view text) {
   return extent;
 }
 
-} // namespace
+}  // namespace
 
 std::int64_t Shape::plane() const {
   std::int64_t product = 1;
@@ -52,7 +52,7 @@ std::string to_string(const Shape& shape) {
 
 std::optional<Shape> parse_shape(std::string_view text) {
   std::vector<std::int64_t> axes;
-  std::int64_t elements = 1; // an extent of 0 counts as 1: no product of other extents may overflow either
+  std::int64_t elements = 1;  // an extent of 0 counts as 1: no product of other extents may overflow either
   for (;;) {
     const std::size_t end = std::min(text.find('x'), text.size());
     const std::optional<std::int64_t> extent = parse_extent(text.substr(0, end));

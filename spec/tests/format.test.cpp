@@ -2,14 +2,14 @@
 // hardware conversion for f32, exact comparison with the enumerated neighbours for f16 and bf16.
 #include "normproof/spec/format.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 namespace normproof {
 namespace {
@@ -133,7 +133,7 @@ TEST(Format, RoundingToSinglesIsThatOfTheMachine) {
     if (!std::isnan(any))
       check(any);
   }
-  const double threshold = 0x1.ffffffp127; // halfway between the largest single and 2^128
+  const double threshold = 0x1.ffffffp127;  // halfway between the largest single and 2^128
   for (const double v :
        {threshold, std::nextafter(threshold, 0), -threshold, 0x1p-150, std::nextafter(0x1p-150, 1)})
     check(v);
@@ -157,11 +157,11 @@ TEST(Format, UnitsAreThoseOfTheFormat) {
   EXPECT_EQ(unit_roundoff(f32), 0x1p-24);
   EXPECT_EQ(underflow_unit(f32), 0x1p-150);
   EXPECT_EQ(underflow_unit(f16), 0x1p-25);
-  EXPECT_EQ(underflow_unit(f64), 0x1p-1074); // an upper bound: 2^-1075 is no double
+  EXPECT_EQ(underflow_unit(f64), 0x1p-1074);  // an upper bound: 2^-1075 is no double
   EXPECT_EQ(largest(f64), std::numeric_limits<double>::max());
   EXPECT_EQ(smallest_normal(f64), std::numeric_limits<double>::min());
   EXPECT_EQ(smallest(f64), std::numeric_limits<double>::denorm_min());
 }
 
-} // namespace
-} // namespace normproof
+}  // namespace
+}  // namespace normproof

@@ -1,9 +1,9 @@
 // Problems and dialects: what is defined where, and the two entry points of PyTorch told apart.
 #include "normproof/spec/problem.h"
 
-#include <gtest/gtest.h>
-
 #include <set>
+
+#include <gtest/gtest.h>
 
 namespace normproof {
 namespace {
@@ -71,5 +71,5 @@ TEST(Dialects, EntryPointsOfPyTorchDifferAtOneValuePerChannel) {
   }
 }
 
-} // namespace
-} // namespace normproof
+}  // namespace
+}  // namespace normproof

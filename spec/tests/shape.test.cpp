@@ -1,10 +1,10 @@
 // Shapes and layouts: one text per shape, strides as libraries lay tensors out.
 #include "normproof/spec/shape.h"
 
+#include <set>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <set>
 
 namespace normproof {
 namespace {
@@ -63,5 +63,5 @@ TEST(Layout, NamesRoundTrip) {
   EXPECT_FALSE(parse_layout("nhwc").has_value());
 }
 
-} // namespace
-} // namespace normproof
+}  // namespace
+}  // namespace normproof

@@ -1,5 +1,5 @@
-// The truth of a case: every output correctly rounded, its value to far below an ulp, and the facts about each channel
-// that the bounds need. Computed once per case and shared by all kernels judged on it.
+// The truth of a case: every output correctly rounded, its value to far below an ulp, and the facts about
+// each channel that the bounds need. Computed once per case and shared by all kernels judged on it.
 #pragma once
 
 #include <array>
@@ -10,9 +10,10 @@
 
 namespace normproof::reference {
 
-/// An output of the specification: truth[i] = rn[i] + off[i] * spacing(format, rn[i]) (see ulp.h). rn is correctly
-/// rounded to nearest, ties to even, and exact: a tie is decided as a tie (off = +-0.5). NaN and infinities of the
-/// specification itself stand in rn with off = 0. Empty when the output is not defined for the problem.
+/// An output of the specification: truth[i] = rn[i] + off[i] * spacing(format, rn[i]) (see ulp.h). rn is
+/// correctly rounded to nearest, ties to even, and exact: a tie is decided as a tie (is_tie, and nothing else
+/// looks like one). A truth of exactly 0 is +0, one that rounds to 0 keeps its sign. NaN and infinities of
+/// the specification itself stand in rn with off = 0. Empty when the output is not defined for the problem.
 struct Values {
   std::vector<double> rn;
   std::vector<double> off;
@@ -20,8 +21,8 @@ struct Values {
   bool empty() const { return rn.empty(); }
 };
 
-/// What is exactly summable in a channel, so that kernels of a class have no error at all (spec/bounds/exact.md). For
-/// the accumulator format of the problem; decided on integers.
+/// What is exactly summable in a channel, so that kernels of a class have no error at all
+/// (spec/bounds/exact.md). For the accumulator format of the problem; decided on integers.
 struct Exactness {
   bool mean = false;      ///< every tree of sums of x, and its quotient by n, is exact
   bool variance = false;  ///< mean, and every tree of sums of (x - mean)^2 and its quotient, is exact
@@ -40,7 +41,8 @@ struct GradientFacts {
 };
 
 /// Facts of one channel under the statistics that normalise it (the batch's in training, the given ones in
-/// inference), each with a relative error below 2^-45; mean = mean_hi + mean_lo to 2^-90 of |mean|.
+/// inference), each with a relative error below 2^-45 where a normal double holds it; mean = mean_hi +
+/// mean_lo to 2^-90 of |mean|. Facts that do not exist (sums of a channel with a non-finite value) are NaN.
 struct ChannelFacts {
   std::int64_t n = 0;
   double mean_hi = 0, mean_lo = 0;
@@ -50,16 +52,16 @@ struct ChannelFacts {
   double mean_abs = 0;   ///< A = sum |x| / n
   double rms = 0;        ///< R = sqrt(sum x^2 / n)
   double max_abs = 0;
-  bool finite = true;    ///< every x is finite
+  bool finite = true;  ///< every x is finite
   Exactness exact;
   GradientFacts gradient;  ///< backward passes
 };
 
 /// How the truth was decided, for reports and audits.
 struct Effort {
-  std::int64_t elements = 0;   ///< rounded values decided
-  std::int64_t escalated = 0;  ///< of these, needed more than the first precision
-  std::int64_t arbitrated = 0; ///< of these, decided by the exact arbiter
+  std::int64_t elements = 0;    ///< rounded values decided
+  std::int64_t escalated = 0;   ///< of these, needed more than the first precision
+  std::int64_t arbitrated = 0;  ///< of these, decided by the exact arbiter
 };
 
 struct Truth {
@@ -70,13 +72,19 @@ struct Truth {
   const Values& operator[](Output output) const { return outputs[index(output)]; }
 };
 
-/// The truth by the multiprecision oracle and, where that cannot decide, the exact arbiter. Works channel by channel
-/// on up to `threads` threads. Throws std::invalid_argument for a case that is no case (wrong lengths, values that
-/// their format does not hold, a problem that must be rejected). Thread-safe.
+/// The truth by the multiprecision oracle and, where that cannot decide, the exact arbiter. Works channel by
+/// channel on up to `threads` threads. Throws std::invalid_argument for a case that is no case (wrong
+/// lengths, values that their format does not hold, a problem that must be rejected). Thread-safe.
+///
+/// Special values follow IEEE arithmetic on the formula. In training a non-finite x concerns its channel
+/// alone: the mean is that infinity if all non-finite values are it, else NaN; var, invstd and y are NaN. v +
+/// eps = 0 gives invstd = inf (or what ZeroEps says), v + eps < 0, possible in inference only, NaN. n = 1
+/// gives y = beta, and NaN for an unbiased variance. EpsPlacement::outside_root and added_to_deviation have
+/// no exact arbiter: there a value that agrees with a midpoint to some 4000 bits counts as the tie.
 Truth truth_of(const Case& c, int threads = 1);
 
-/// Whether the specification demands that a kernel refuses the case (for instance F.batch_norm with one value per
-/// channel); then the reason, else empty.
+/// Whether the specification demands that a kernel refuses the case (for instance F.batch_norm with one value
+/// per channel); then the reason, else empty.
 std::string must_reject(const Case& c);
 
 }  // namespace normproof::reference
