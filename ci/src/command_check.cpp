@@ -29,7 +29,7 @@ properties::Exit check(const Options& o) {
   if (!o.junit.empty())
     junit = std::make_unique<OutputFile>(o.junit);
 
-  const Report report = tried(o.kernels, o.manner, o.cases, o.quiet);
+  const Report report = tried(o.kernels, o.manner, o.cases, true, o.quiet);
   if (json)
     json->write(to_json(report));
   if (junit)

@@ -18,8 +18,10 @@ namespace {
 using namespace properties;
 
 std::string entry(std::string_view name, std::string_view text, const Style& style) {
-  const std::string head = fmt::format("  {:<24}  ", name);
-  return wrapped(paint(style, Colour::bold, head), text, style.width);
+  const std::string head = paint(style, Colour::bold, fmt::format("  {:<24}  ", name));
+  if (name.size() > 24)
+    return head + "\n" + wrapped(std::string(28, ' '), text, style.width);
+  return wrapped(head, text, style.width);
 }
 
 std::string kernels(const Style& style) {

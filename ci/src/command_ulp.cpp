@@ -26,7 +26,7 @@ properties::Exit measure_all(const Options& o) {
   std::unique_ptr<OutputFile> json;
   if (!o.json.empty())
     json = std::make_unique<OutputFile>(o.json);
-  const Report report = tried(o.kernels, o.manner, o.cases, o.quiet);
+  const Report report = tried(o.kernels, o.manner, o.cases, !o.cases.regimes.empty(), o.quiet);
   if (json)
     json->write(to_json(report));
   if (o.json != "-") {

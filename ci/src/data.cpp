@@ -33,7 +33,8 @@ std::vector<Clause> clauses() {
   const std::filesystem::path path = data_folder() / "clauses.json";
   try {
     std::vector<Clause> out;
-    for (const auto& entry : nlohmann::json::parse(read_text(path)).at("clauses"))
+    const nlohmann::json content = nlohmann::json::parse(read_text(path));
+    for (const auto& entry : content.at("clauses"))
       out.push_back({entry.at("id"), entry.at("title"), entry.value("kind", ""), entry.value("status", ""),
                      entry.value("passes", std::vector<std::string>{})});
     return out;

@@ -121,8 +121,10 @@ std::string bars(const UlpHistogram& histogram, int octaves) {
   std::int64_t most = 0;
   std::vector<std::int64_t> counts;
   for (int octave = 0; octave < octaves; ++octave) {  // the first has no lower end, hence a single bin
-    counts.push_back(octave == 0 ? histogram.count(0)
-                                 : histogram.count(2 * octave - 1) + histogram.count(2 * octave));
+    std::int64_t count = histogram.count(octave == 0 ? 0 : 2 * octave - 1);
+    if (octave > 0 && 2 * octave < UlpHistogram::bins)
+      count += histogram.count(2 * octave);
+    counts.push_back(count);
     most = std::max(most, counts.back());
   }
   std::string out;
@@ -158,7 +160,8 @@ std::string histogram_block(const Rowset& rows, const Style& style) {
   std::string axis(static_cast<std::size_t>(octaves) + 4, ' ');
   for (int octave = 0; octave < octaves; octave += 8) {
     const std::string mark = fmt::format("|2^{}", octave - 8);
-    axis.replace(static_cast<std::size_t>(octave), mark.size(), mark);
+    if (13 + octave + columns(mark) <= style.width)
+      axis.replace(static_cast<std::size_t>(octave), mark.size(), mark);
   }
   axis.erase(axis.find_last_not_of(' ') + 1);
   return out + std::string(13, ' ') + axis + "\n";
@@ -224,7 +227,8 @@ std::string accuracy_text(const Report& report, const Style& style, Rows by) {
       "E_raw< and E_cond<: the largest error found (a lower bound of the true maximum), in ulps of the truth "
       "and of its "
       "condition scale. p50, p99.9: quantiles of E_raw, upper edges of half octaves. CR%: correctly rounded. "
-      "ratio: largest measured/permitted at the asked grade.",
+      "ratio: largest measured/permitted at the asked grade. Extended regimes "
+      "(subnormal, huge, not finite) only where asked for.",
       style.width);
   return out;
 }

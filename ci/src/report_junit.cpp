@@ -17,7 +17,7 @@ using namespace properties;
 namespace {
 
 /// XML 1.0 has no way to write most control characters: they become '?', as do bytes that are no UTF-8.
-std::string escaped(std::string_view text) {
+std::string escaped(std::string_view text, std::string_view newline = "&#10;") {
   std::string out;
   for (std::size_t i = 0; i < text.size();) {
     const auto c = static_cast<unsigned char>(text[i]);
@@ -43,7 +43,7 @@ std::string escaped(std::string_view text) {
     else if (c == '"')
       out += "&quot;";
     else if (c == '\n')
-      out += "&#10;";
+      out += newline;
     else if (c < 0x20 && c != '\t')
       out += '?';
     else
@@ -129,7 +129,7 @@ std::string to_junit(const Report& report) {
         if (test.failures.size() > 10)
           body += fmt::format("and {} more\n", test.failures.size() - 10);
         suites += fmt::format(">\n   <failure type=\"{}\" message=\"{}\">{}</failure>\n  </testcase>\n",
-                              to_string(first.status), escaped(message), escaped(body));
+                              to_string(first.status), escaped(message), escaped(body, "\n"));
       } else if (!test.skipped.empty()) {
         suites += fmt::format(">\n   <skipped message=\"{}\"/>\n  </testcase>\n", escaped(test.skipped));
       } else {

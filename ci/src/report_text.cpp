@@ -87,6 +87,21 @@ std::string counts_text(const std::array<std::int64_t, status_count>& counts) {
   return joined(parts, ", ");
 }
 
+/// Why one class of algorithms cannot be what the kernel does.
+std::string denial_text(const Report& report, const impls::KernelInfo& kernel, const Judgement& j,
+                        const Style& style) {
+  std::string place = fmt::format("{} of channel {}", to_string(j.output), j.channel);
+  if (j.output == Output::y)
+    place += fmt::format(", element {}", j.element);
+  std::string out = wrapped("       ",
+                            fmt::format("{}: {}, {}: got {}, want {}, {}", j.note, place, j.clause,
+                                        hex_float(j.got), hex_float(j.want), times_permitted(j)),
+                            style.width);
+  if (style.replay_lines)
+    out += fmt::format("       {}\n", paint(style, Colour::dim, replay_line(report, kernel, j.origin)));
+  return out;
+}
+
 /// The first failures of each clause and output before more of the same.
 std::vector<const Judgement*> chosen(std::span<const Judgement> failures, std::size_t limit) {
   std::vector<const Judgement*> out;
@@ -149,7 +164,7 @@ std::string kernel_text(const Report& report, const KernelReport& kernel, const 
                                to_string(gate.grade), name_of(key.key)),
                    style.width);
     for (const Judgement& j : key.unexplained)
-      out += judgement_text(report, kernel.kernel, j, style);
+      out += denial_text(report, kernel.kernel, j, style);
   }
   out += grade_lines(report, kernel, style);
 
@@ -183,14 +198,16 @@ std::string judgement_text(const Report& report, const impls::KernelInfo& kernel
   const std::string head = fmt::format(
       "  {} {} ", paint(style, is_failure(j.status) ? Colour::red : Colour::yellow, to_string(j.status)),
       j.clause);
-  std::string what =
-      fmt::format("{} of {}, channel {}", to_string(j.output), name_of(key_of(report, j.origin)), j.channel);
-  if (j.output == Output::y)
+  // A crash or a broken contract concerns the case, not a value.
+  const bool valued = j.got != 0 || j.want != 0 || j.measured != 0 || j.permitted != 0;
+  std::string what = name_of(key_of(report, j.origin));
+  if (valued)
+    what = fmt::format("{} of {}, channel {}", to_string(j.output), what, j.channel);
+  if (valued && j.output == Output::y)
     what += fmt::format(", element {}", j.element);
   if (title != report.clauses.end())
     what += ": " + title->second;
   std::string out = wrapped(head, what, style.width);
-  const bool valued = !j.clause.empty() || j.got != 0 || j.want != 0;
   if (valued) {
     out += fmt::format("{}got   {:<24}{}\n", indent, decimal(j.got), hex_float(j.got));
     out += fmt::format("{}want  {:<24}{}\n", indent, decimal(j.want), hex_float(j.want));
@@ -226,7 +243,10 @@ std::string replay_text(const Report& report, const Style& style) {
   std::string out;
   for (const KernelReport& kernel : report.trial.kernels) {
     out += kernel_text(report, kernel, plain, shown);
-    for (const AccuracyRow& row : kernel.rows) {
+    std::vector<AccuracyRow> rows = kernel.rows;
+    std::ranges::sort(rows, {},
+                      [](const AccuracyRow& row) { return std::ranges::find(all_outputs, row.output); });
+    for (const AccuracyRow& row : rows) {
       if (!row.nearest.seen)
         continue;
       const Judgement& j = row.nearest.at;

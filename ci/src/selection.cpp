@@ -135,7 +135,7 @@ void add_options(CLI::App& command, KernelSelection& selection, bool positional)
   if (positional)
     command.add_option("KERNEL,--impl", selection.patterns, what)->type_name("KERNEL");
   else
-    command.add_option("--impl", selection.patterns, what)->type_name("KERNEL")->expected(1);
+    command.add_option("--impl", selection.patterns, what)->type_name("KERNEL")->allow_extra_args(false);
   command.add_flag("--mutants", selection.mutants,
                    "let patterns, or the lack of any, take in the kernels that are wrong on purpose");
 }
@@ -195,7 +195,7 @@ void add_options(CLI::App& command, CaseSelection& selection) {
       ->capture_default_str()
       ->group("Cases");
   const auto filter = [&](const char* name, std::vector<std::string>& list, const char* what) {
-    command.add_option(name, list, what)->type_name("NAME")->expected(1)->group("Cases");
+    command.add_option(name, list, what)->type_name("NAME")->allow_extra_args(false)->group("Cases");
   };
   filter("--pass", selection.passes,
          "only this pass: forward-training, forward-inference (all filters may be repeated)");
@@ -207,7 +207,7 @@ void add_options(CLI::App& command, CaseSelection& selection) {
          "only this reading of batch normalisation (normproof list dialects)");
   command.add_option("--case", selection.files, "try this case file instead of a profile (may be repeated)")
       ->type_name("FILE")
-      ->expected(1)
+      ->allow_extra_args(false)
       ->group("Cases");
 }
 
@@ -333,7 +333,7 @@ TrialOptions trial_options(const Manner& manner) {
   options.run.repeats = manner.repeats;
   options.threads = manner.threads > 0 ? manner.threads
                                        : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  options.keep_failures = 2000;
+  options.keep_failures = 100;
   return options;
 }
 
@@ -363,7 +363,8 @@ Case case_of(const std::string& origin) {
   return expand(recipe);
 }
 
-Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases, bool quiet) {
+Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
+             bool with_extended, bool quiet) {
   TrialOptions options = trial_options(manner);
   if (!cases.budget.empty())
     options.budget =
@@ -385,6 +386,7 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   filter.dtypes = cases.dtypes;
   filter.regimes = cases.regimes;
   filter.dialects = cases.dialects;
+  filter.extended = with_extended || manner.extended;
   if (cases.files.empty())
     recipe_list = recipes(*profile, cases.seed, filter);
   for (const std::string& file : cases.files)

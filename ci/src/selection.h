@@ -54,8 +54,10 @@ properties::TrialOptions trial_options(const Manner& manner);
 /// "90", "60s", "5m", "2h", "250ms"; the option's name is for the error.
 std::chrono::milliseconds parse_duration(const std::string& text, const std::string& option);
 
-/// Runs what was selected into a report. Throws Failure for anything that is wrong before a kernel runs.
-Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases, bool quiet);
+/// Runs what was selected into a report. Throws Failure for anything that is wrong before a kernel runs. A
+/// filter that names an extended regime gets it whatever `with_extended` says.
+Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
+             bool with_extended, bool quiet);
 /// The same for one recipe line or case file.
 Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner);
 /// The case of a recipe line or a case file's path.

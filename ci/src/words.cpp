@@ -61,7 +61,7 @@ std::string brief(double measure) {
   if (magnitude < 1e-3 || magnitude >= 99999.5) {
     std::string text = fmt::format("{:.1e}", measure);  // 6.6e+08 -> 6.6e8
     const std::size_t e = text.find('e');
-    const int exponent = std::stoi(text.substr(e + 1));
+    const int exponent = std::stoi(text.substr(e + 1));  // 6.6e+08 -> 6.6e8
     return fmt::format("{}e{}", text.substr(0, e), exponent);
   }
   if (magnitude < 9.9995)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the vectors of this folder. Standard library only; two runs give the same bytes.
 
-Every value is computed exactly: statistics as rationals, y and invstd as b + c / sqrt(s) with rational b, c, s. Rounding
+Every value is computed exactly: statistics and sums as rationals, everything that holds invstd as b + c / sqrt(s) with rational b, c, s. Rounding
 into a format happens once, to nearest, ties to even. A rational root is taken exactly (ties are then real ties); an irrational
 value is enclosed by integer square roots until both ends round alike. No floating-point arithmetic takes part.
 """
@@ -10,8 +10,10 @@ import math
 from fractions import Fraction as Q
 from pathlib import Path
 
-FORMATS = {"f32": (24, -126, 127), "f64": (53, -1022, 1023)}
+FORMATS = {"f32": (24, -126, 127), "f64": (53, -1022, 1023), "f16": (11, -14, 15), "bf16": (8, -126, 127)}
+WIDE = ("f32", "f64")  # the formats that are their own accumulator
 HERE = Path(__file__).resolve().parent
+PER_CHANNEL = ("gamma", "beta", "running_mean", "running_var", "saved_mean", "saved_invstd", "v_gamma", "v_beta")
 DIALECTS = ("documented", "pytorch/F.batch_norm", "pytorch/native_batch_norm")
 
 
@@ -98,7 +100,10 @@ def per_channel(shape):
 
 def truth(case):
     """Every output of the specification, correctly rounded. Finite inputs, v + eps > 0."""
+    if case["pass"] not in ("forward-training", "forward-inference"):
+        return gradients(case)
     dtype, eps, channels = case["dtype"], case["eps"], case["shape"][1]
+    stats = case.get("stats_dtype", dtype)
     n = per_channel(case["shape"])
     out = {"y": []}
     training = case["pass"] == "forward-training"
@@ -113,33 +118,107 @@ def truth(case):
         if training:
             mean = sum(x, Q(0)) / n
             var = sum(((v - mean) ** 2 for v in x), Q(0)) / n
-            out["mean"].append(round_rational(mean, dtype))
-            out["var"].append(round_rational(var, dtype))
+            out["mean"].append(round_rational(mean, stats))
+            out["var"].append(round_rational(var, stats))
             if "running_mean" in case:
                 w = case["momentum"] if case["momentum"] is not None else Q(1, case["num_batches_tracked"] + 1)
                 fed = var if case["dialect"] == "documented" or n == 1 else var * n / (n - 1)
-                out["running_mean"].append(round_rational((1 - w) * case["running_mean"][k] + w * mean, dtype))
+                out["running_mean"].append(round_rational((1 - w) * case["running_mean"][k] + w * mean, stats))
                 if n == 1 and case["dialect"] != "documented":
                     out["running_var"].append(Float("nan"))  # 0/0
                 else:
-                    out["running_var"].append(round_rational((1 - w) * case["running_var"][k] + w * fed, dtype))
+                    out["running_var"].append(round_rational((1 - w) * case["running_var"][k] + w * fed, stats))
         else:
             mean, var = case["running_mean"][k], case["running_var"][k]
         if training:
-            out["invstd"].append(round_surd(Q(0), Q(1), var + eps, dtype))
+            out["invstd"].append(round_surd(Q(0), Q(1), var + eps, stats))
         out["y"] += [round_surd(beta, gamma * (v - mean), var + eps, dtype) for v in x]
     return out
 
 
+class Invstd:
+    """invstd: a rational if it is given, else 1 / sqrt(s)."""
+
+    def __init__(self, given=None, s=None):
+        self.given, self.s = given, s
+        self.square = given * given if given is not None else 1 / s
+
+    def affine(self, b, c, dtype):
+        """b + c invstd, rounded."""
+        return round_rational(b + c * self.given, dtype) if self.given is not None else round_surd(Q(b), Q(c), self.s, dtype)
+
+
+def channel_statistics(case, k, x):
+    """Mean and invstd of the backward passes, and whether they depend on x."""
+    if "running_mean" in case:
+        return case["running_mean"][k], Invstd(s=case["running_var"][k] + case["eps"]), False
+    if "saved_mean" in case:
+        return case["saved_mean"][k], Invstd(given=case["saved_invstd"][k]), True
+    mean = sum(x, Q(0)) / len(x)
+    return mean, Invstd(s=sum(((v - mean) ** 2 for v in x), Q(0)) / len(x) + case["eps"]), True
+
+
+def gradients(case):
+    """Every output of the backward and double-backward passes. Finite inputs, v + eps > 0, n > 0."""
+    dtype, n = case["dtype"], per_channel(case["shape"])
+    stats = case.get("stats_dtype", dtype)
+    names = (("grad_dy", "grad_x"), ("grad_gamma",)) if case["pass"] == "double-backward" else (("dx",), ("dgamma", "dbeta"))
+    out = {name: [] for group in names for name in group}
+    for k in range(case["shape"][1]):
+        x, dy = case["x"][k * n:(k + 1) * n], case["dy"][k * n:(k + 1) * n]
+        gamma = case["gamma"][k] if "gamma" in case else Q(1)
+        mean, r, training = channel_statistics(case, k, x)
+        d = [v - mean for v in x]
+        total, dot = sum(dy, Q(0)), sum((a * b for a, b in zip(d, dy)), Q(0))
+        # q: the bracket of dx, dy - dbeta/n - xhat dgamma/n; xhat dgamma is d dot invstd^2, a rational
+        q = [g - (total / n + c * dot * r.square / n if training else 0) for g, c in zip(dy, d)]
+        if case["pass"] != "double-backward":
+            out["dbeta"].append(round_rational(total, stats))
+            out["dgamma"].append(r.affine(0, dot, stats))
+            out["dx"] += [r.affine(0, gamma * value, dtype) for value in q]
+            continue
+        v = case["v_x"][k * n:(k + 1) * n] if "v_x" in case else [Q(0)] * n
+        v_gamma = case["v_gamma"][k] if "v_gamma" in case else Q(0)
+        v_beta = case["v_beta"][k] if "v_beta" in case else Q(0)
+        sum_v, v_dot = sum(v, Q(0)), sum((a * b for a, b in zip(d, v)), Q(0))
+        p = [w - (sum_v / n + c * v_dot * r.square / n if training else 0) for w, c in zip(v, d)]
+        big_q = sum((a * b for a, b in zip(v, q)), Q(0))
+        out["grad_gamma"].append(r.affine(0, big_q, stats))
+        for i in range(n):
+            out["grad_dy"].append(r.affine(v_beta, gamma * p[i] + v_gamma * d[i], dtype))
+            bracket = d[i] * big_q + dot * p[i] + v_dot * q[i] if training else Q(0)
+            out["grad_x"].append(r.affine(0, v_gamma * q[i] - gamma * r.square / n * bracket, dtype))
+    return out
+
+
+def make_gradient_case(which, dtype, shape, x, dy, *, stats_dtype=None, dialect="documented", layout="contiguous", eps="0.00001",
+                       **tensors):
+    """`which` is the pass. eps is rounded to f32 for tensors of 16 bits, x and the tensors to their own formats."""
+    stats = stats_dtype or dtype
+    case = {"pass": which, "dtype": dtype}
+    if stats != dtype:
+        case["stats_dtype"] = stats
+    case.update({"shape": list(shape), "layout": layout, "dialect": dialect, "eps": f(eps, dtype if dtype in WIDE else "f32"),
+                 "x": [f(v, dtype) for v in x], "dy": [f(v, dtype) for v in dy]})
+    for name in PER_CHANNEL + ("v_x",):
+        if name in tensors:
+            case[name] = [f(v, dtype if name == "v_x" else stats) for v in tensors[name]]
+    assert len(case["x"]) == len(case["dy"]) == math.prod(shape)
+    return case
+
+
 def make_case(dtype, shape, x, *, training=True, dialect="documented", layout="contiguous", eps="0.00001", momentum="0.1",
-              tracked=0, **tensors):
-    """eps and momentum are rounded to the dtype's own scalar, x and tensors too."""
-    case = {"pass": "forward-training" if training else "forward-inference", "dtype": dtype, "shape": list(shape),
-            "layout": layout, "dialect": dialect, "eps": f(eps, dtype),
-            "momentum": None if momentum is None else f(momentum, dtype), "x": [f(v, dtype) for v in x]}
+              tracked=0, stats_dtype=None, **tensors):
+    """eps and momentum are rounded to the dtype's own scalar (f32 for 16 bits), x and tensors to their formats."""
+    scalar, stats = dtype if dtype in WIDE else "f32", stats_dtype or dtype
+    case = {"pass": "forward-training" if training else "forward-inference", "dtype": dtype}
+    if stats != dtype:
+        case["stats_dtype"] = stats
+    case.update({"shape": list(shape), "layout": layout, "dialect": dialect, "eps": f(eps, scalar),
+                 "momentum": None if momentum is None else f(momentum, scalar), "x": [f(v, dtype) for v in x]})
     for name in ("gamma", "beta", "running_mean", "running_var"):
         if name in tensors:
-            case[name] = [f(v, dtype) for v in tensors[name]]
+            case[name] = [f(v, stats) for v in tensors[name]]
     case["num_batches_tracked"] = tracked
     assert len(case["x"]) == math.prod(shape)
     return case
@@ -165,6 +244,13 @@ FLAGS = {
     "refusal": "the entry point must refuse the problem",
     "layout": "more than one channel: an index error shows",
     "inference": "given statistics are used",
+    "gradient": "first derivatives",
+    "second-gradient": "derivatives of the backward pass",
+    "truth-a": "the closed form at saved statistics that are given",
+    "truth-b": "the true gradient of the forward pass at x",
+    "half": "tensors of 16 bits",
+    "non-finite": "NaN or infinity in the input",
+    "empty": "no value per channel",
 }
 RATIONAL = "exact rational statistics, integer square roots, one rounding to nearest even (generate.py)"
 GENERATED = {"source": "constructed for this suite", "computed": RATIONAL}
@@ -175,7 +261,7 @@ def as_json_case(case):
     for key, value in case.items():
         if isinstance(value, Q):
             value = Float(value).hex()
-        elif key in ("x", "gamma", "beta", "running_mean", "running_var"):
+        elif key in ("x", "dy", "v_x") + PER_CHANNEL:
             value = [v if isinstance(v, str) else Float(v).hex() for v in value]
         out[key] = value
     return out
@@ -199,7 +285,7 @@ class Bank:
         if only:
             expected = {k: expected[k] for k in only}
         assert all(flag in FLAGS for flag in flags), flags
-        vector = {"id": f"{ident}/{case['dtype']}", "comment": comment, "flags": sorted(flags), "provenance": provenance,
+        vector = {"id": f"{ident}/{case['dtype']}" + (f"-{case['stats_dtype']}" if "stats_dtype" in case else ""), "comment": comment, "flags": sorted(flags), "provenance": provenance,
                   "result": result, "outcome": outcome}
         if clause:
             vector["clause"] = clause
@@ -458,11 +544,314 @@ def special(bank, dtype):
              flat, "valid", {"y": ["nan", "inf"]}, clause="BN-INF-6")
 
 
+WORKED = dict(x=[2, 4, 8, 10], dy=[1, 2, 0, 1], gamma=[2], eps="6")
+AT_HAND = dict(saved_mean=[6], saved_invstd=["0.25"])
+COTANGENTS = dict(v_x=[1, -1, 2, 0], v_gamma=[1], v_beta=[-2])
+# Two channels, n = 4. The saved statistics are near those of x, and are not those: truth A and truth B differ.
+PLAIN = dict(x=["1.5", 3, -2, "0.25", 10, "10.5", 9, 12], dy=["0.5", -1, 2, "0.75", 1, "0.125", -3, "1.5"], gamma=["1.5", -2])
+SAVED = dict(saved_mean=["0.75", "10.25"], saved_invstd=["0.5", "0.875"])
+
+
+def by_channel(case, formula, dtype):
+    """formula(x, dy, gamma, m, r) gives a channel's list of rationals; all channels, each value rounded once."""
+    n, out = per_channel(case["shape"]), []
+    for k in range(case["shape"][1]):
+        part = slice(k * n, (k + 1) * n)
+        out += formula(case["x"][part], case["dy"][part], case["gamma"][k], case["saved_mean"][k], case["saved_invstd"][k])
+    return [round_rational(v, dtype) for v in out]
+
+
+def dx_variant(*, mean_term=1, xhat_term=1, scale=lambda g, r: g * r, invstd=lambda r: r):
+    """dx with its terms weighed by functions of n: one is right, zero drops, n forgets the division."""
+    def formula(x, dy, gamma, m, r):
+        r, n = invstd(r), len(x)
+        weigh = [w(n) if callable(w) else w for w in (mean_term, xhat_term)]
+        total, h = sum(dy, Q(0)), sum(((v - m) * r * g for v, g in zip(x, dy)), Q(0))
+        return [scale(gamma, r) * (g - weigh[0] * total / n - weigh[1] * (v - m) * r * h / n) for v, g in zip(x, dy)]
+    return formula
+
+
+def backward(bank, dtype):
+    file, train, infer = "backward", "backward-training", "backward-inference"
+    worked = make_gradient_case(train, dtype, (4, 1), **WORKED, **AT_HAND)
+    bank.add(file, "backward", "mean 6, invstd 1/4: every step is exact", ["worked-example", "gradient", "truth-a", "exact"], worked)
+    pair = make_gradient_case(train, dtype, (4, 1), **WORKED)
+    bank.add(file, "backward-pair", "no saved statistics: the gradient of the forward pass; v + eps = 16",
+             ["worked-example", "gradient", "truth-b"], pair)
+    assert {k: as_hex(v) for k, v in truth(pair).items()} == {k: as_hex(v) for k, v in truth(worked).items()}
+    given = make_gradient_case(infer, dtype, (4, 1), **WORKED, running_mean=[4], running_var=[10])
+    bank.add(file, "backward-inference", "running statistics are constants: dx = gamma invstd dy",
+             ["worked-example", "gradient", "inference"], given)
+    plain = make_gradient_case(train, dtype, (2, 2, 2), **PLAIN, **SAVED)
+    bank.add(file, "gradient-plain", "two channels, saved statistics given", ["gradient", "truth-a", "layout"], plain)
+    free = make_gradient_case(train, dtype, (2, 2, 2), **PLAIN)
+    bank.add(file, "gradient-plain-pair", "two channels, the pair", ["gradient", "truth-b", "layout"], free)
+    bank.add(file, "gradient-plain-channels-last", "the same numbers, channels last", ["gradient", "truth-a", "layout"],
+             dict(plain, layout="channels-last"))
+    bank.add(file, "gradient-plain-recomputed", "the statistics of x in place of the saved ones", ["gradient", "truth-a"], plain, "invalid",
+             truth(free), clause="BN-BWD-5")
+    wrong_dx = {
+        "mean-term-dropped": ("dbeta / n is not subtracted", "BN-BWD-3", dx_variant(mean_term=0)),
+        "xhat-term-dropped": ("xhat dgamma / n is not subtracted", "BN-BWD-3", dx_variant(xhat_term=0)),
+        "eval-gradient": ("the gradient of inference in training", "BN-BWD-3", dx_variant(mean_term=0, xhat_term=0)),
+        "not-divided": ("dbeta and xhat dgamma without 1 / n", "BN-BWD-3", dx_variant(mean_term=lambda n: n, xhat_term=lambda n: n)),
+        "bessel": ("n - 1 in place of n in both terms", "BN-BWD-3",
+                   dx_variant(mean_term=lambda n: Q(n, n - 1), xhat_term=lambda n: Q(n, n - 1))),
+        "gamma-missing": ("dx without gamma", "BN-BWD-4", dx_variant(scale=lambda g, r: r)),
+        "invstd-squared": ("invstd twice as a factor", "BN-BWD-4", dx_variant(scale=lambda g, r: g * r * r)),
+    }
+    for name, (comment, clause, formula) in wrong_dx.items():
+        bank.add(file, f"gradient-dx-{name}", comment, ["gradient", "truth-a"], plain, "invalid", {"dx": by_channel(plain, formula, dtype)},
+                 clause=clause)
+    wrong_dgamma = {
+        "not-normalised": ("sum dy (x - mean), invstd forgotten", lambda x, dy, g, m, r: [sum((v - m) * w for v, w in zip(x, dy))]),
+        "not-centred": ("sum dy x invstd, the mean forgotten", lambda x, dy, g, m, r: [sum(v * w for v, w in zip(x, dy)) * r]),
+        "mean": ("the mean in place of the sum", lambda x, dy, g, m, r: [sum((v - m) * w for v, w in zip(x, dy)) * r / len(x)]),
+    }
+    for name, (comment, formula) in wrong_dgamma.items():
+        bank.add(file, f"gradient-dgamma-{name}", comment, ["gradient", "truth-a"], plain, "invalid",
+                 {"dgamma": by_channel(plain, formula, dtype)}, clause="BN-BWD-2")
+    bank.add(file, "gradient-dbeta-mean", "the mean of dy in place of the sum", ["gradient"], plain, "invalid",
+             {"dbeta": by_channel(plain, lambda x, dy, g, m, r: [sum(dy) / len(x)], dtype)}, clause="BN-BWD-1")
+    mixed_up = {name: [] for name in ("dx", "dgamma")}
+    for k in range(2):  # the saved invstd taken for a variance: 1 / sqrt(invstd + eps)
+        x, dy = plain["x"][4 * k:4 * k + 4], plain["dy"][4 * k:4 * k + 4]
+        r, m = Invstd(s=plain["saved_invstd"][k] + plain["eps"]), plain["saved_mean"][k]
+        dot = sum((v - m) * w for v, w in zip(x, dy))
+        mixed_up["dgamma"].append(r.affine(0, dot, dtype))
+        mixed_up["dx"] += [r.affine(0, plain["gamma"][k] * (w - sum(dy) / 4 - (v - m) * dot * r.square / 4), dtype)
+                           for v, w in zip(x, dy)]
+    bank.add(file, "gradient-invstd-as-variance", "the saved invstd is taken for a variance; dbeta stays right", ["gradient", "truth-a"],
+             plain, "invalid", mixed_up, clause="BN-BWD-6", provenance={"source": "flagos-ai/FlagGems#5222", "computed": RATIONAL})
+    doubled = {name: [round_rational(2 * v.value, dtype) for v in values] for name, values in truth(plain).items()}
+    bank.add(file, "gradient-accumulated", "a second call adds to the outputs of the first", ["gradient"], plain, "invalid", doubled,
+             clause="BN-BWD-7", provenance={"source": "apache/mxnet#18492", "computed": RATIONAL})
+    eval_case = make_gradient_case(infer, dtype, (2, 2, 2), **PLAIN, running_mean=[0, 8], running_var=[4, "0.5"])
+    bank.add(file, "gradient-inference", "two channels, running statistics far from those of x", ["gradient", "inference", "layout"], eval_case)
+    bank.add(file, "gradient-inference-training-gradient", "the training gradient in inference", ["gradient", "inference"], eval_case, "invalid",
+             {"dx": truth(free)["dx"]}, clause="BN-BWI-1", provenance={"source": "FluxML/Flux.jl#2179", "computed": RATIONAL})
+    bank.add(file, "gradient-inference-batch-statistics", "dgamma with the batch's mean and invstd", ["gradient", "inference"], eval_case,
+             "invalid", {"dgamma": truth(free)["dgamma"]}, clause="BN-BWI-2")
+    no_gamma = {k: v for k, v in plain.items() if k != "gamma"}
+    bank.add(file, "gradient-gamma-absent", "an absent gamma is 1", ["gradient", "truth-a"], no_gamma)
+    bank.add(file, "gradient-gamma-zero", "gamma 0: dx is 0, dgamma and dbeta are not", ["gradient", "truth-a", "special-value"],
+             dict(plain, gamma=[Q(0), Q(0)]))
+    ones = make_gradient_case(train, dtype, (4, 1), [1, 2, 4, 9], [1, 1, 1, 1], gamma=[3])
+    bank.add(file, "gradient-dy-ones", "dy = 1 for the pair: dgamma and dx are 0, whatever x is", ["gradient", "truth-b", "conditioning"], ones)
+    single = make_gradient_case(train, dtype, (1, 2), ["1.5", -300], [2, "0.1"], gamma=[2, -1])
+    bank.add(file, "gradient-single-value", "one value per channel, the pair: dx = dgamma = 0, dbeta = dy", ["gradient", "truth-b", "single-value"],
+             single)
+    flat = make_gradient_case(train, dtype, (4, 1), [5, 5, 5, 5], [1, 2, 4, "0.5"], gamma=[3], eps="0.25")
+    bank.add(file, "gradient-constant", "a constant channel, the pair: dx = gamma invstd (dy - mean of dy)", ["gradient", "truth-b", "constant"],
+             flat)
+    p = FORMATS[dtype][0]
+    tie = make_gradient_case(train, dtype, (2, 1), [1, -1], [1, power(-p)], saved_mean=[0], saved_invstd=[1])
+    bank.add(file, "gradient-dbeta-tie", "dbeta is half-way, the even neighbour is below", ["gradient", "tie"], tie, only=["dbeta"])
+    bank.add(file, "gradient-dbeta-tie-other", "the other neighbour is as near", ["gradient", "tie"], tie, "acceptable",
+             {"dbeta": [Float(1 + power(1 - p))]})
+    offset = make_gradient_case(train, dtype, (4, 1), [10001, 10003, 10002, 10006], [1, "0.3", "-0.7", "0.1"], gamma=[1],
+                                saved_mean=[10003], saved_invstd=["0.5"])
+    bank.add(file, "gradient-offset", "mean 10003, deviation 2: x must be centred before the sum", ["gradient", "truth-a", "cancellation"], offset)
+    plus = minus = Q(0)
+    for v, w in zip(offset["x"], offset["dy"]):
+        plus, minus = (round_rational(plus + round_rational(v * w, dtype).value, dtype).value,
+                       round_rational(minus + w, dtype).value)
+    late = round_rational(plus - round_rational(offset["saved_mean"][0] * minus, dtype).value, dtype).value / 2
+    if dtype == "f32":  # in f64 these roundings happen to cancel
+        bank.add(file, "gradient-offset-late", "sum dy x - mean sum dy, each step rounded", ["gradient", "truth-a", "cancellation"],
+                 offset, "invalid", {"dgamma": [Float(late)]}, clause="BN-NUM-21")
+
+
+def double_backward(bank, dtype):
+    file, which = "double_backward", "double-backward"
+    worked = make_gradient_case(which, dtype, (4, 1), **WORKED, **AT_HAND, **COTANGENTS)
+    bank.add(file, "double-backward", "mean 6, invstd 1/4: every step is exact", ["worked-example", "second-gradient", "truth-a"], worked)
+    plain = make_gradient_case(which, dtype, (2, 2, 2), **PLAIN, **SAVED, v_x=[1, "0.5", -1, 2, "0.25", -3, 1, 1], v_gamma=[2, "-0.5"],
+                               v_beta=["0.75", 3])
+    bank.add(file, "second-plain", "two channels, saved statistics given", ["second-gradient", "truth-a", "layout"], plain)
+    free = {k: v for k, v in plain.items() if not k.startswith("saved")}
+    bank.add(file, "second-pair", "the pair's own statistics", ["second-gradient", "truth-b", "layout"], free)
+    for name in ("v_x", "v_gamma", "v_beta"):
+        alone = {k: v for k, v in plain.items() if not k.startswith("v_") or k == name}
+        bank.add(file, f"second-only-{name}", f"{name} alone, the other cotangents absent", ["second-gradient", "truth-a"], alone)
+        without = {k: v for k, v in plain.items() if k != name}
+        hit = {"v_x": "grad_gamma", "v_gamma": "grad_x", "v_beta": "grad_dy"}[name]
+        bank.add(file, f"second-{name}-ignored", f"the part of {name} is missing", ["second-gradient", "truth-a"], plain, "invalid",
+                 {hit: truth(without)[hit]}, clause={"v_x": "BN-DBL-4", "v_gamma": "BN-DBL-3", "v_beta": "BN-DBL-2"}[name])
+    bare = {k: v for k, v in plain.items() if k != "gamma"}
+    bank.add(file, "second-gamma-absent", "an absent gamma is 1", ["second-gradient", "truth-a"], bare)
+    constants = make_gradient_case(which, dtype, (2, 2, 2), **PLAIN, running_mean=[0, 8], running_var=[4, "0.5"], v_x=[1, "0.5", -1, 2, "0.25",
+                                   -3, 1, 1], v_gamma=[2, "-0.5"], v_beta=["0.75", 3])
+    bank.add(file, "second-inference", "running statistics are constants", ["second-gradient", "inference", "layout"], constants)
+    bank.add(file, "second-inference-training", "the training form in inference", ["second-gradient", "inference"], constants, "invalid",
+             {"grad_x": truth(free)["grad_x"]}, clause="BN-DBL-5")
+
+    def wrong(mutation):
+        """grad_x of `plain` with the bracket's terms weighed anew."""
+        out = []
+        for k in range(2):
+            x, dy, v = (plain[name][4 * k:4 * k + 4] for name in ("x", "dy", "v_x"))
+            m, r, g, a = plain["saved_mean"][k], plain["saved_invstd"][k], plain["gamma"][k], plain["v_gamma"][k]
+            xhat = [(t - m) * r for t in x]
+            big_g, h, w = sum(dy), sum(s * t for s, t in zip(dy, xhat)), sum(s * t for s, t in zip(v, xhat))
+            q = [s - big_g / 4 - t * h / 4 for s, t in zip(dy, xhat)]
+            p = [s - sum(v) / 4 - t * w / 4 for s, t in zip(v, xhat)]
+            big_q = sum(s * t for s, t in zip(v, q))
+            out += [mutation(a * r * q[i], g * r * r / 4, xhat[i] * big_q, h * p[i], w * q[i], a * r * dy[i]) for i in range(4)]
+        return [round_rational(t, dtype) for t in out]
+
+    right = wrong(lambda first, scale, t0, t1, t2, alone: first - scale * (t0 + t1 + t2))
+    assert as_hex(right) == as_hex(truth(plain)["grad_x"])
+    for name, comment, mutation in (
+            ("invstd-constant", "invstd taken as a constant: the term of Q is missing", lambda f0, s, a, b, c, d: f0 - s * (b + c)),
+            ("xhat-constant", "xhat taken as a constant: the terms of dgamma and W are missing", lambda f0, s, a, b, c, d: f0 - s * a),
+            ("statistics-constant", "mean and invstd taken as constants", lambda f0, s, a, b, c, d: d),
+            ("not-divided", "1 / n is missing in the bracket", lambda f0, s, a, b, c, d: f0 - 4 * s * (a + b + c)),
+            ("sign", "the bracket is added", lambda f0, s, a, b, c, d: f0 + s * (a + b + c))):
+        bank.add(file, f"second-grad_x-{name}", comment, ["second-gradient", "truth-a"], plain, "invalid", {"grad_x": wrong(mutation)},
+                 clause="BN-DBL-3")
+
+
+def truncated(values, exact, dtype):
+    """The values, each moved to the next one towards zero where its rounding went away from zero."""
+    out = []
+    for value, true in zip(values, exact):
+        step = power(max(floor_log2(abs(value.value)), FORMATS[dtype][1]) - FORMATS[dtype][0] + 1)
+        away = abs(value.value) > abs(true)
+        out.append(round_rational(value.value - (step if value.value > 0 else -step), dtype) if away else value)
+    return out
+
+
+def half(bank, dtype):
+    """Tensors of 16 bits with f32 parameters and statistics, and with their own."""
+    file = "half"
+    p, emin, _ = FORMATS[dtype]
+    for stats in ("f32", None):
+        own = {"stats_dtype": stats}
+        bank.add(file, "half-C16", "the values of C16", ["half"], make_case(dtype, (4, 1), [2, 4, 8, 10], gamma=[2], beta=[1], **own))
+        bank.add(file, "half-thirds", "n = 3: mean, variance and y are all rounded", ["half"],
+                 make_case(dtype, (3, 1), ["0.1", "0.7", 3], gamma=["1.5"], beta=["0.2"], running_mean=["0.3"], running_var=[2], **own))
+        bank.add(file, "half-backward", "saved statistics given", ["half", "gradient", "truth-a"],
+                 make_gradient_case("backward-training", dtype, (2, 2, 2), **PLAIN, **SAVED, stats_dtype=stats))
+        bank.add(file, "half-double-backward", "saved statistics given", ["half", "second-gradient", "truth-a"],
+                 make_gradient_case("double-backward", dtype, (4, 1), **WORKED, **AT_HAND, **COTANGENTS, stats_dtype=stats))
+    step = power(1 - p)
+    odd, tiny = (Q(3745), power(-14)) if dtype == "f16" else (1 + step / 2, power(-40))
+    once = make_case(dtype, (1, 1), [tiny], training=False, eps="0", gamma=[1], beta=[odd], running_mean=[0], running_var=[1],
+                     stats_dtype="f32")
+    note = "3745 + 2^-14 rounds up to 3746" if dtype == "f16" else "1 + 2^-8 + 2^-40 rounds up to 1.0078125"
+    bank.add(file, "rounding-once", f"{note}; by way of f32 it is a tie and rounds down", ["half", "inference"], once)
+    twice = round_rational(round_rational(odd + tiny, "f32").value, dtype)
+    assert twice.hex() != truth(once)["y"][0].hex()
+    bank.add(file, "rounding-once-twice", "rounded to f32 first: what a kernel with f32 arithmetic may return", ["half", "inference"], once,
+             "acceptable", {"y": [twice]}, clause="BN-NUM-7")
+    given = make_case(dtype, (4, 1), ["0.3", "1.7", -2, 5], training=False, eps="0", gamma=["0.9"], beta=["0.1"], running_mean=["0.5"],
+                      running_var=[4], stats_dtype="f32")
+    exact = [given["beta"][0] + given["gamma"][0] * (v - given["running_mean"][0]) / 2 for v in given["x"]]
+    cut = truncated(truth(given)["y"], exact, dtype)
+    assert as_hex(cut) != as_hex(truth(given)["y"])
+    bank.add(file, f"{dtype}-truncated", "the last conversion truncates", ["half", "inference"], given, "invalid", {"y": cut},
+             clause="BN-NUM-7")
+    back = make_gradient_case("backward-training", dtype, (2, 2, 2), **PLAIN, **SAVED, stats_dtype="f32")
+    lines = [v for k in range(2) for v in dx_variant()(back["x"][4 * k:4 * k + 4], back["dy"][4 * k:4 * k + 4], back["gamma"][k],
+                                                       back["saved_mean"][k], back["saved_invstd"][k])]
+    cut = truncated(truth(back)["dx"], lines, dtype)
+    assert as_hex(cut) != as_hex(truth(back)["dx"])
+    bank.add(file, f"{dtype}-dx-truncated", "the last conversion of dx truncates", ["half", "gradient"], back, "invalid", {"dx": cut},
+             clause="BN-NUM-22")
+    if dtype == "f16":
+        wide = make_case(dtype, (4, 1), [400, -400, 400, -400], stats_dtype="f32")
+        bank.add(file, "squares-beyond-f16", "variance 160000 is beyond f16: it must be formed in f32", ["half"], wide)
+        bank.add(file, "squares-beyond-f16-zeros", "an infinite variance makes y zero", ["half"], wide, "invalid",
+                 {"y": rounded([0] * 4, dtype)}, clause="BN-NUM-5",
+                 provenance={"source": "pytorch/pytorch#126525", "computed": "by definition"})
+    else:
+        offset = make_case(dtype, (4, 1), [1000, 1004, 1000, 1004], stats_dtype="bf16")
+        bank.add(file, "statistics-bf16", "statistics of 8 bits: the mean 1002 is rounded to 1000 only when it is stored", ["half"], offset)
+        stored = truth(offset)["mean"][0].value
+        centred = [round_rational(sum((v - stored) ** 2 for v in offset["x"]) / 4, dtype)]
+        assert as_hex(centred) != as_hex(truth(offset)["var"])
+        bank.add(file, "statistics-bf16-centred-late", "the variance is centred on the stored mean", ["half"], offset, "invalid",
+                 {"var": centred}, clause="BN-NUM-2")
+        many = make_case(dtype, (512, 1), [1] * 512, stats_dtype="f32")
+        bank.add(file, "sums-in-bf16", "512 ones summed in bf16 stop at 256: the mean 1/2 of a constant channel", ["half", "constant"], many,
+                 "invalid", {"mean": rounded(["0.5"], "f32")}, clause="BN-NUM-1")
+
+
+def non_finite(bank, dtype):
+    file = "non_finite"
+    case = make_case(dtype, (4, 2), [1, 2, 3, 4, 5, 6, 7, 9], gamma=[2, 2], beta=[1, 1], running_mean=[0, 0], running_var=[1, 1])
+    clean = {k: as_hex(v) for k, v in truth(case).items()}
+    for name, head, mean in (("nan", ["nan", case["x"][1]], "nan"), ("infinity", ["inf", case["x"][1]], "inf"),
+                             ("minus-infinity", ["-inf", case["x"][1]], "-inf"), ("both-infinities", ["inf", "-inf"], "nan")):
+        bad = dict(case, x=head + case["x"][2:])
+        values = {"y": ["nan"] * 4 + clean["y"][4:], "mean": [mean, clean["mean"][1]], "var": ["nan", clean["var"][1]],
+                  "invstd": ["nan", clean["invstd"][1]], "running_mean": [mean, clean["running_mean"][1]],
+                  "running_var": ["nan", clean["running_var"][1]]}
+        flags = ["non-finite", "special-value", "layout"]
+        definition = {"source": "BN-FWD-13", "computed": "by definition; the other channel: " + RATIONAL}
+        bank.add(file, f"x-{name}", "channel 0 is NaN, channel 1 is as without it", flags, bad, "valid", values, clause="BN-FWD-13",
+                 provenance=definition)
+        if mean != "nan":
+            bank.add(file, f"x-{name}-merged", "a merged mean is NaN behind an infinity", flags, bad, "acceptable",
+                     dict(values, mean=["nan", clean["mean"][1]], running_mean=["nan", clean["running_mean"][1]]), clause="BN-FWD-13",
+                     provenance=definition)
+        leak = dict(values, y=["nan"] * 8)
+        bank.add(file, f"x-{name}-leaks", "NaN reaches the other channel", flags, bad, "invalid", leak, clause="BN-FWD-13",
+                 provenance=definition)
+        lost = dict(values, y=as_hex(rounded([1] * 4, dtype)) + clean["y"][4:])
+        bank.add(file, f"x-{name}-lost", "y is beta where it must be NaN", flags, bad, "invalid", lost, clause="BN-FWD-13",
+                 provenance=definition)
+    given = make_case(dtype, (4, 1), [1, 2, 3, 4], training=False, gamma=[-2], beta=[1], running_mean=[0], running_var=[1])
+    y = as_hex(truth(given)["y"])
+    some = dict(given, x=["nan", "inf"] + given["x"][2:])
+    bank.add(file, "inference-nan-inf", "in inference NaN and infinity stay in their elements", ["non-finite", "inference"], some, "valid",
+             {"y": ["nan", "-inf"] + y[2:]}, clause="BN-INF-4", provenance={"source": "BN-INF-4", "computed": "by definition"})
+    bank.add(file, "inference-nan-spreads", "NaN spreads over the channel", ["non-finite", "inference"], some, "invalid",
+             {"y": ["nan"] * 4}, clause="BN-INF-4", provenance={"source": "BN-INF-4", "computed": "by definition"})
+    back = make_gradient_case("backward-training", dtype, (2, 2, 2), **PLAIN, **SAVED)
+    right = {k: as_hex(v) for k, v in truth(back).items()}
+    poisoned = dict(back, dy=["nan"] + back["dy"][1:])
+    bank.add(file, "dy-nan", "a NaN in dy: dx, dgamma, dbeta of that channel", ["non-finite", "gradient", "layout"], poisoned, "valid",
+             {"dx": ["nan"] * 4 + right["dx"][4:], "dgamma": ["nan", right["dgamma"][1]], "dbeta": ["nan", right["dbeta"][1]]},
+             clause="BN-BWD-11", provenance={"source": "BN-BWD-11", "computed": "by definition"})
+    poisoned = dict(back, x=["nan"] + back["x"][1:])
+    bank.add(file, "backward-x-nan", "a NaN in x: dx and dgamma of that channel; dbeta is as without it",
+             ["non-finite", "gradient", "layout"], poisoned, "valid",
+             {"dx": ["nan"] * 4 + right["dx"][4:], "dgamma": ["nan", right["dgamma"][1]], "dbeta": right["dbeta"]},
+             clause="BN-BWD-11", provenance={"source": "BN-BWD-11", "computed": "by definition"})
+    bank.add(file, "backward-x-nan-leaks", "NaN reaches the other channel", ["non-finite", "gradient", "layout"], poisoned, "invalid",
+             {"dx": ["nan"] * 8, "dgamma": ["nan"] * 2, "dbeta": right["dbeta"]}, clause="BN-BWD-11",
+             provenance={"source": "BN-BWD-11", "computed": "by definition"})
+    for dialect in DIALECTS[1:]:
+        slug = dialect.replace("/", ".")
+        none = make_case(dtype, (0, 2), [], dialect=dialect, running_mean=[3, -1], running_var=[2, "0.5"])
+        if dialect == "pytorch/native_batch_norm":
+            bank.add(file, f"empty-{slug}", "n = 0 in training: this entry point refuses it", ["empty", "refusal"], none,
+                     outcome="refused", clause="BN-FWD-11")
+        else:
+            kept = {"y": [], "running_mean": as_hex(rounded([3, -1], dtype)), "running_var": as_hex(rounded([2, "0.5"], dtype))}
+            bank.add(file, f"empty-{slug}", "n = 0 in training: an empty y, the running statistics stay", ["empty"], none, "valid", kept,
+                     clause="BN-FWD-11", provenance={"source": "BN-FWD-11", "computed": "by definition"})
+            bank.add(file, f"empty-{slug}-nan", "0/0 goes into the running statistics", ["empty"], none, "invalid",
+                     dict(kept, running_mean=["nan"] * 2), clause="BN-FWD-11",
+                     provenance={"source": "pytorch/pytorch#12013", "computed": "0/0"})
+        unseen = make_case(dtype, (0, 2), [], dialect=dialect, training=False, running_mean=[3, -1], running_var=[2, "0.5"])
+        bank.add(file, f"empty-inference-{slug}", "n = 0 in inference: an empty y", ["empty", "inference"], unseen, "valid", {"y": []},
+                 clause="BN-INF-3", provenance={"source": "BN-INF-3", "computed": "by definition"})
+    nothing = make_gradient_case("backward-training", dtype, (0, 2), [], [], gamma=[1, 1])
+    bank.add(file, "empty-backward", "n = 0: dgamma = dbeta = 0, dx has no element", ["empty", "gradient"], nothing, "acceptable",
+             {"dx": [], "dgamma": as_hex(rounded([0, 0], dtype)), "dbeta": as_hex(rounded([0, 0], dtype))}, clause="BN-BWD-12",
+             provenance={"source": "BN-BWD-12", "computed": "by definition"})
+
+
 def main():
     bank = Bank()
-    for dtype in FORMATS:
-        for group in (worked_examples, semantics, statistics, ties, special):
+    for dtype in WIDE:
+        for group in (worked_examples, semantics, statistics, ties, special, backward, double_backward, non_finite):
             group(bank, dtype)
+    for dtype in ("f16", "bf16"):
+        half(bank, dtype)
     for file, count in bank.write().items():
         print(f"{file}.json: {count} vectors")
 
