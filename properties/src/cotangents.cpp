@@ -123,7 +123,8 @@ Saved saved_statistics(const Recipe& r, std::span<const double> x, bool exact, s
   if (exact) {
     // Two binades to both sides of 1 while every listed number of BN-NUM-26 still fits.
     const int most = x.size() <= 4096 ? 2 : 0;
-    saved.invstd = power_of_two(static_cast<int>(draw.below(0, static_cast<std::uint64_t>(2 * most + 1))) - most);
+    saved.invstd =
+        power_of_two(static_cast<int>(draw.below(0, static_cast<std::uint64_t>(2 * most + 1))) - most);
   } else if (draw.below(0, 4) == 3) {
     const auto eighth = [&](std::uint64_t index) {
       return static_cast<double>(uniform(draw, index) - (std::int64_t{1} << (fraction_bits - 1))) *

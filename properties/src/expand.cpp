@@ -34,7 +34,7 @@ void fill_affine(Case& c, const Recipe& r, const Format& stats, bool exact, std:
 void fill_running(Case& c, const Recipe& r, const Format& stats, const Centre& centre, std::int64_t channel) {
   const auto at = static_cast<std::uint64_t>(channel);
   const Draw mean(r.seed, Stream::running_mean, at), variance(r.seed, Stream::running_var, at);
-  const bool inference = r.pass == Pass::forward_inference;
+  const bool inference = uses_running(r.pass);
   const int128 near = normal(mean, 0);
   const int128 spread = (int128{1} << (fraction_bits - 3)) + 15 * (uniform(variance, 0) >> 3);
   if (!inference) {
@@ -48,6 +48,37 @@ void fill_running(Case& c, const Recipe& r, const Format& stats, const Centre& c
   const int square = std::clamp(2 * centre.scale, stats.emin - 4, stats.emax - 1);
   c.running_var.push_back(centre.variance ? *centre.variance
                                           : round_once(stats, spread, square - fraction_bits));
+}
+
+/// What only backward passes are given. The finished x of the channel is c.x's last one.
+void fill_backward(Case& c, const Recipe& r, const RegimeEntry& entry, std::int64_t channel) {
+  const auto at = static_cast<std::uint64_t>(channel);
+  const auto n = static_cast<std::size_t>(r.shape.per_channel());
+  const std::size_t start = static_cast<std::size_t>(channel) * n;
+  const std::span<const double> x = std::span<const double>(c.x).subspan(start, n);
+  if (takes_dy(r.pass)) {
+    const ChannelDraw draw{r, r.regime.parameter, channel, Draw(r.seed, Stream::dy_parameters, at),
+                           Draw(r.seed, Stream::dy, at)};
+    const auto fill = entry.fill_dy != nullptr ? entry.fill_dy : ordinary_dy;
+    fill(draw, x, std::span(c.dy).subspan(start, n));
+  }
+  if (takes_saved(r.pass)) {
+    const Saved saved = saved_statistics(r, x, entry.exact_affine, channel);
+    c.saved_mean.push_back(saved.mean);
+    c.saved_invstd.push_back(saved.invstd);
+  }
+  if (r.pass != Pass::double_backward)
+    return;
+  const Cotangents given = cotangents(r);
+  const auto one_of = [&](Stream stream, const Format& format, std::uint64_t i) {
+    return round_once(format, normal(Draw(r.seed, stream, at), i), -fraction_bits);
+  };
+  for (std::size_t i = 0; given.x && i < n; ++i)
+    c.v_x.push_back(one_of(Stream::v_x, r.dtype, i));
+  if (given.gamma)
+    c.v_gamma.push_back(one_of(Stream::v_gamma, c.problem.stats, 0));
+  if (given.beta)
+    c.v_beta.push_back(one_of(Stream::v_beta, c.problem.stats, 0));
 }
 
 class Hash {
@@ -85,9 +116,10 @@ Case expand(const Recipe& r) {
   Problem& p = c.problem;
   p.pass = r.pass;
   p.data = r.dtype;
-  p.stats = r.dtype.p < f32.p ? f32 : r.dtype;
+  p.stats = stats_of(r);
   p.shape = r.shape;
   p.layout = r.layout;
+  p.layout_seed = r.layout_seed;
   p.dialect = dialect_named(r.dialect)->name;
   p.semantics = dialect_named(r.dialect)->semantics;
   p.eps = r.eps;
@@ -95,11 +127,12 @@ Case expand(const Recipe& r) {
   p.affine = r.affine;
   p.running = r.running;
   p.threads = r.threads;
-  c.domain = entry.info.domain;
   c.origin = to_string(r);
 
   const auto n = static_cast<std::size_t>(r.shape.per_channel());
   c.x.resize(static_cast<std::size_t>(r.shape.channels) * n);
+  if (takes_dy(r.pass))
+    c.dy.resize(c.x.size());
   for (std::int64_t channel = 0; channel < r.shape.channels; ++channel) {
     const auto at = static_cast<std::uint64_t>(channel);
     const ChannelDraw draw{r, r.regime.parameter, channel, Draw(r.seed, Stream::parameters, at),
@@ -109,9 +142,11 @@ Case expand(const Recipe& r) {
       fill_affine(c, r, p.stats, entry.exact_affine, channel);
     if (r.running)
       fill_running(c, r, p.stats, centre, channel);
+    fill_backward(c, r, entry, channel);
   }
   if (r.running)
     c.num_batches_tracked = static_cast<std::int64_t>(Draw(r.seed, Stream::recipe, 0).below(8, 10));
+  c.domain = entry.info.domain == Domain::extended ? Domain::extended : domain_of(c);
   return c;
 }
 
@@ -142,6 +177,21 @@ std::uint64_t fingerprint(const Case& c) {
   hash.tensor(c.running_mean);
   hash.tensor(c.running_var);
   hash.bytes(static_cast<std::uint64_t>(c.num_batches_tracked));
+  // What came later is hashed by name and only where it is there: older recipes keep their hashes.
+  if (p.layout == Layout::strided)
+    hash.bytes(p.layout_seed);
+  const auto optional = [&](std::string_view name, const std::vector<double>& values) {
+    if (values.empty())
+      return;
+    hash.text(name);
+    hash.tensor(values);
+  };
+  optional("dy", c.dy);
+  optional("saved_mean", c.saved_mean);
+  optional("saved_invstd", c.saved_invstd);
+  optional("v_x", c.v_x);
+  optional("v_gamma", c.v_gamma);
+  optional("v_beta", c.v_beta);
   return hash.value();
 }
 

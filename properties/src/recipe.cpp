@@ -4,16 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <limits>
-#include <stdexcept>
 
 #include <fmt/format.h>
 
-#include "fixed.h"
 #include "names.h"
 #include "normproof/properties/case_file.h"
 #include "normproof/properties/nearest.h"
-#include "random.h"
 #include "regimes.h"
 
 namespace normproof::properties {
@@ -66,8 +62,7 @@ Outcome read_pass(Recipe& r, std::string_view text) {
   const auto pass = parse_pass(text);
   if (!pass)
     return Refused{"no such pass",
-                   nearest_named(text, std::array{Pass::forward_training, Pass::forward_inference},
-                                 [](Pass p) { return normproof::to_string(p); })};
+                   nearest_named(text, all_passes, [](Pass p) { return normproof::to_string(p); })};
   r.pass = *pass;
   return {};
 }
@@ -77,6 +72,14 @@ Outcome read_dtype(Recipe& r, std::string_view text) {
   if (!format)
     return Refused{"no such dtype", nearest_named(text, formats(), [](const Format& f) { return f.name; })};
   r.dtype = *format;
+  return {};
+}
+
+Outcome read_stats(Recipe& r, std::string_view text) {
+  const auto format = format_named(text);
+  if (!format)
+    return Refused{"no such format", nearest_named(text, formats(), [](const Format& f) { return f.name; })};
+  r.stats = *format;  // beside which dtype is seen at the end of the line
   return {};
 }
 
@@ -119,12 +122,22 @@ Outcome read_shape(Recipe& r, std::string_view text) {
 }
 
 Outcome read_layout(Recipe& r, std::string_view text) {
-  const auto layout = parse_layout(text);
+  const auto colon = text.find(':');
+  const auto layout = parse_layout(text.substr(0, colon));
   if (!layout)
-    return Refused{"no such layout",
-                   nearest_named(text, std::array{Layout::contiguous, Layout::channels_last},
-                                 [](Layout l) { return normproof::to_string(l); })};
+    return Refused{"no such layout", nearest_named(text.substr(0, colon), all_layouts,
+                                                   [](Layout l) { return normproof::to_string(l); })};
   r.layout = *layout;
+  r.layout_seed = 0;
+  if (colon == std::string_view::npos)
+    return {};
+  if (*layout != Layout::strided)
+    return Refused{fmt::format("the layout '{}' takes no seed", text.substr(0, colon)),
+                   std::string(text.substr(0, colon))};
+  const auto seed = parse_integer<std::uint64_t>(text.substr(colon + 1));
+  if (!seed)
+    return Refused{"the seed of a strided layout is an integer of 0 to 2^64 - 1", "strided:1"};
+  r.layout_seed = *seed;
   return {};
 }
 
@@ -221,11 +234,28 @@ struct Field {
   std::string_view name;
   Outcome (*read)(Recipe&, std::string_view);
 };
+/// What the recipe asks for and its dialect does not have: the n/a cells of spec/dialects.md.
+std::string absent_in(const Dialect& dialect, const Recipe& r) {
+  const auto refused = [&](std::string_view what, std::string_view choice) {
+    return refusal("dialect=" + r.dialect, fmt::format("it has no {}", what), choice);
+  };
+  if (r.pass == Pass::backward_inference && !dialect.semantics.inference_gradient)
+    return refused("gradient at given statistics", "dialect=documented");
+  const bool updates = r.running && (r.pass == Pass::forward_training || r.pass == Pass::gradient);
+  if (updates &&
+      std::ranges::find(dialect.not_applicable, "running-variance") != dialect.not_applicable.end())
+    return refused("running statistics to update", "running=0");
+  if (updates && !r.momentum && !dialect.semantics.cumulative_average)
+    return refused("cumulative average", "momentum=" + hex_float(*Recipe{}.momentum));
+  return {};
+}
+
 constexpr std::array fields{
-    Field{"pass", read_pass},       Field{"dtype", read_dtype},       Field{"shape", read_shape},
-    Field{"layout", read_layout},   Field{"dialect", read_dialect},   Field{"regime", read_regime},
-    Field{"eps", read_eps},         Field{"momentum", read_momentum}, Field{"affine", read_affine},
-    Field{"running", read_running}, Field{"threads", read_threads},   Field{"seed", read_seed}};
+    Field{"pass", read_pass},     Field{"dtype", read_dtype},     Field{"stats", read_stats},
+    Field{"shape", read_shape},   Field{"layout", read_layout},   Field{"dialect", read_dialect},
+    Field{"regime", read_regime}, Field{"eps", read_eps},         Field{"momentum", read_momentum},
+    Field{"affine", read_affine}, Field{"running", read_running}, Field{"threads", read_threads},
+    Field{"seed", read_seed}};
 
 std::string_view next_word(std::string_view& line) {
   constexpr std::string_view space = " \t\r\n";
@@ -244,12 +274,35 @@ std::string to_string(const Regime& regime) {
 }
 
 std::string to_string(const Recipe& r) {
-  return fmt::format(
-      "{} pass={} dtype={} shape={} layout={} dialect={} regime={} eps={} momentum={} affine={:d} "
-      "running={:d} threads={} seed={}",
-      version, normproof::to_string(r.pass), r.dtype.name, normproof::to_string(r.shape),
-      normproof::to_string(r.layout), r.dialect, to_string(r.regime), hex_float(r.eps),
-      r.momentum ? hex_float(*r.momentum) : "none", r.affine, r.running, r.threads, r.seed);
+  const std::string stats =
+      stats_of(r) == usual_stats(r.dtype) ? "" : fmt::format(" stats={}", r.stats->name);
+  const std::string layout_seed = r.layout == Layout::strided ? fmt::format(":{}", r.layout_seed) : "";
+  return fmt::format("{} pass={} dtype={}{} shape={} layout={}{} dialect={} regime={} eps={} momentum={} "
+                     "affine={:d} running={:d} threads={} seed={}",
+                     version, normproof::to_string(r.pass), r.dtype.name, stats,
+                     normproof::to_string(r.shape), normproof::to_string(r.layout), layout_seed, r.dialect,
+                     to_string(r.regime), hex_float(r.eps), r.momentum ? hex_float(*r.momentum) : "none",
+                     r.affine, r.running, r.threads, r.seed);
+}
+
+Format usual_stats(const Format& dtype) {
+  return dtype.p < f32.p ? f32 : dtype;
+}
+
+Format stats_of(const Recipe& r) {
+  return r.stats.value_or(usual_stats(r.dtype));
+}
+
+bool takes_dy(Pass pass) {
+  return pass != Pass::forward_training && pass != Pass::forward_inference;
+}
+
+bool uses_running(Pass pass) {
+  return pass == Pass::forward_inference || pass == Pass::backward_inference;
+}
+
+bool takes_saved(Pass pass) {
+  return pass == Pass::backward_training || pass == Pass::double_backward;
 }
 
 std::variant<Recipe, std::string> parse_recipe(std::string_view line) {
@@ -277,6 +330,8 @@ std::variant<Recipe, std::string> parse_recipe(std::string_view line) {
     if (const Outcome refused = field->read(recipe, word.substr(equals + 1)))
       return refusal(word, refused->reason, fmt::format("{}={}", name, refused->choice));
   }
+  if (recipe.stats == usual_stats(recipe.dtype))
+    recipe.stats.reset();
   return recipe;
 }
 
@@ -306,9 +361,27 @@ std::string impossible(const Recipe& r) {
   if (r.threads < 1 || r.threads > most_threads)
     return refusal(fmt::format("threads={}", r.threads), fmt::format("possible are 1 to {}", most_threads),
                    "1");
-  if (r.pass == Pass::forward_inference && !r.running)
+  if (uses_running(r.pass) && !r.running)
     return refusal("running=0", "inference normalises with the running statistics, so they must be given",
                    "running=1");
+  if (const std::string why = absent_in(*dialect, r); !why.empty())
+    return why;
+  if (const Format stats = stats_of(r); stats != r.dtype && stats != usual_stats(r.dtype))
+    return refusal(
+        fmt::format("stats={}", stats.name),
+        fmt::format(
+            "parameters and statistics of {} tensors are of the same format, or of f32 beside tensors of "
+            "16 bits",
+            r.dtype.name),
+        fmt::format("stats={}", usual_stats(r.dtype).name));
+  if (r.layout != Layout::strided && r.layout_seed != 0)
+    return refusal(fmt::format("layout={}:{}", normproof::to_string(r.layout), r.layout_seed),
+                   "only a strided layout takes a seed",
+                   fmt::format("layout={}", normproof::to_string(r.layout)));
+  if (entry->about_dy && !takes_dy(r.pass))
+    return refusal("regime=" + to_string(r.regime),
+                   fmt::format("it is about dy, which {} is not given", normproof::to_string(r.pass)),
+                   "regime=normal");
   if (const std::string why = entry->impossible(r, r.regime.parameter); !why.empty())
     return fmt::format("'regime={}' is impossible with {} dtype={} eps={}: {}", to_string(r.regime), shape,
                        r.dtype.name, hex_float(r.eps), why);

@@ -373,7 +373,8 @@ Centre fill_mirrored(const ChannelDraw& c, std::span<double> x) {
 std::string large_dy_impossible(const Recipe& r, std::int64_t k) {
   const int lowest = r.dtype.emin + 8, highest = r.dtype.emax - 4;
   if (k > highest || k < lowest)
-    return fmt::format("a dy of 2^{} leaves the range of {}; possible are {} to {}", k, r.dtype.name, lowest, highest);
+    return fmt::format("a dy of 2^{} leaves the range of {}; possible are {} to {}", k, r.dtype.name, lowest,
+                       highest);
   return {};
 }
 

@@ -20,8 +20,8 @@ int binade(double value) {
   return std::clamp(field - 1023, -1000, 1000);
 }
 
-/// value * 2^exponent rounded once. Rounding hi to odd first makes the second rounding, into a narrower format, the
-/// only one that counts.
+/// value * 2^exponent rounded once. Rounding hi to odd first makes the second rounding, into a narrower
+/// format, the only one that counts.
 double round_scaled(const Format& format, DoubleDouble value, int exponent) {
   double hi = value.hi;
   const auto bits = std::bit_cast<std::uint64_t>(hi);

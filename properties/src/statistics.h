@@ -1,7 +1,8 @@
 // Mean, variance and invstd of a channel in double-double, for saved statistics and for domains.
 //
-// Near the truth, not the truth: a recipe must mean the same bits for ever, so its inputs never come from the oracle.
-// Sums, products, quotients, fma and the square root, all of which IEEE 754 defines to the bit, and no other function.
+// Near the truth, not the truth: a recipe must mean the same bits for ever, so its inputs never come from the
+// oracle. Sums, products, quotients, fma and the square root, all of which IEEE 754 defines to the bit, and
+// no other function.
 #pragma once
 
 #include <span>
