@@ -68,7 +68,8 @@ typedef enum np_pass {
   NP_BACKWARD_TRAINING = 3,
   NP_BACKWARD_INFERENCE = 4,
   NP_DOUBLE_BACKWARD = 5,
-  NP_GRADIENT = 6 /* forward training, then the backward with whatever the forward saved: reports dx, dgamma, dbeta */
+  NP_GRADIENT =
+      6 /* forward training, then the backward with whatever the forward saved: reports dx, dgamma, dbeta */
 } np_pass;
 
 /* The documented semantics are the zeros. A kernel answers `query` with NP_UNSUPPORTED for a point that it
@@ -98,7 +99,7 @@ typedef struct np_problem {
   int32_t threads;                /* threads the kernel may use, at least 1 */
   int64_t shape[NP_MAX_RANK];     /* batch, channel, spatial... */
   int64_t x_strides[NP_MAX_RANK]; /* elements; for planning: every tensor of run() carries its own */
-  int64_t y_strides[NP_MAX_RANK];
+  int64_t y_strides[NP_MAX_RANK]; /* of y, in the backward passes of dy */
   np_scalar eps;
   np_scalar momentum; /* read only if has_momentum; otherwise cumulative average */
   int32_t has_momentum;
@@ -173,16 +174,17 @@ typedef struct np_tensors {
   np_tensor* invstd;
   void* workspace;
   void* reserve;
-  /* Backward passes: dy (like y), the statistics that the forward saved (training) or running_mean and running_var
-   * (inference), and the gradients. NP_GRADIENT has no saved statistics: the kernel's forward makes them. */
+  /* Backward passes: dy (like y), the statistics that the forward saved (training) or running_mean and
+   * running_var (inference), and the gradients. NP_GRADIENT has no saved statistics: the kernel's forward
+   * makes them. */
   const np_tensor* dy;
   const np_tensor* saved_mean;
   const np_tensor* saved_invstd;
   np_tensor* dx;
   np_tensor* dgamma;
   np_tensor* dbeta;
-  /* Double backward: the cotangents of dx, dgamma and dbeta, each of which may be absent (then it is zero), and the
-   * gradients of <v_x, dx> + <v_gamma, dgamma> + <v_beta, dbeta> with respect to dy, x and gamma. */
+  /* Double backward: the cotangents of dx, dgamma and dbeta, each of which may be absent (then it is zero),
+   * and the gradients of <v_x, dx> + <v_gamma, dgamma> + <v_beta, dbeta> with respect to dy, x and gamma. */
   const np_tensor* v_x;
   const np_tensor* v_gamma;
   const np_tensor* v_beta;
