@@ -109,12 +109,12 @@ Now compare(const Finding& f, const Report& report) {
 
   std::vector<Judgement> seen = kernel.failures;
   seen.insert(seen.end(), kernel.extended_failures.begin(), kernel.extended_failures.end());
+  std::vector<Judgement> denials;  // of single classes: failures where no class is left
   for (const KeyVerdict& key : kernel.keys)
     if (key.explained_by.empty())
       for (Judgement j : key.unexplained) {
-        j.status =
-            Status::fail;  // a class that is denied is no failure of its own, that no class is left is one
-        seen.push_back(std::move(j));
+        j.status = Status::fail;
+        denials.push_back(std::move(j));
       }
   std::string version;
   if (kernel.kernel.library_version != f.version)
@@ -122,10 +122,15 @@ Now compare(const Finding& f, const Report& report) {
         fmt::format(" (with {} {}, recorded with {})", f.library, kernel.kernel.library_version, f.version);
   // Of several channels the worst one is the one that was recorded.
   const Judgement* same = nullptr;
-  for (const Judgement& j : seen)
-    if (to_string(j.status) == f.status && j.clause == f.clause && to_string(j.output) == f.output &&
-        (!same || j.ratio() > same->ratio()))
-      same = &j;
+  for (const std::vector<Judgement>* list : {&seen, &denials}) {
+    if (same != nullptr)
+      break;
+    for (const Judgement& j : *list)
+      if (to_string(j.status) == f.status && j.clause == f.clause && to_string(j.output) == f.output &&
+          (!same || j.ratio() > same->ratio()))
+        same = &j;
+  }
+  seen.insert(seen.end(), denials.begin(), denials.end());
   if (same) {
     std::string detail =
         fmt::format("measured {}, permitted {}", brief(same->measured), brief(same->permitted));
@@ -158,7 +163,7 @@ Exit findings(const Options& o) {
   const Style style = style_of_stdout();
   std::array<std::int64_t, 4> states{};
   for (const Finding& f : all) {
-    fmt::print("{}", wrapped(paint(style, Colour::bold, f.id) + "  ", f.title, style.width));
+    fmt::print("{}", paint(style, Colour::bold, f.id) + "\n" + wrapped("     ", f.title, style.width));
     if (!o.run) {
       fmt::print("{}", wrapped("     ",
                                fmt::format("{} {} ({}), {}: {} {} {}, measured {}, permitted {}", f.library,

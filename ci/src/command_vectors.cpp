@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <map>
 #include <memory>
 
 #include <fmt/format.h>
@@ -139,12 +140,21 @@ Exit vectors(const std::string& place) {
 
   const Style style = style_of_stdout();
   std::int64_t valid = 0, invalid = 0, acceptable = 0, wrong = 0;
+  std::map<std::string, std::int64_t> skipped;  // reason -> vectors
   for (const auto& file : files) {
     try {
       const nlohmann::json content = nlohmann::json::parse(read_text(file));
       if (content.at("normproof_vectors") != 1)
         throw std::invalid_argument("normproof_vectors is not 1");
       for (const auto& entry : content.at("vectors")) {
+        if (const std::string pass = entry.at("case").at("pass"); !parse_pass(pass)) {
+          ++skipped[fmt::format("pass {} is not judged yet", pass)];
+          continue;
+        }
+        if (const std::string dtype = entry.at("case").at("dtype"); dtype != f32.name && dtype != f64.name) {
+          ++skipped[fmt::format("tensors of {} are not judged yet", dtype)];
+          continue;
+        }
         const Vector v = read_vector(entry, file.filename().string());
         (v.result == "valid" ? valid : v.result == "invalid" ? invalid : acceptable) += 1;
         const std::string trouble = trouble_with(v);
@@ -160,6 +170,9 @@ Exit vectors(const std::string& place) {
       throw could_not(fmt::format("'{}' holds no vectors: {}", file.string(), error.what()));
     }
   }
+  for (const auto& [reason, n] : skipped)
+    fmt::print("{}", wrapped(paint(style, Colour::yellow, "SKIPPED") + " ",
+                             fmt::format("{}: {}", counted(n, "vector"), reason), style.width));
   fmt::print("{} in {}: {} valid, {} invalid, {} acceptable; {}\n",
              counted(valid + invalid + acceptable, "vector"),
              counted(static_cast<std::int64_t>(files.size()), "file"), valid, invalid, acceptable,

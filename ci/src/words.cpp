@@ -59,9 +59,10 @@ std::string brief(double measure) {
   if (magnitude == 0)
     return "0";
   if (magnitude < 1e-3 || magnitude >= 99999.5) {
-    std::string text = fmt::format("{:.1e}", measure);  // 6.6e+08 -> 6.6e8
+    const bool crowded = magnitude < 1e-99 || magnitude >= 9.95e99;
+    const std::string text = crowded ? fmt::format("{:.0e}", measure) : fmt::format("{:.1e}", measure);
     const std::size_t e = text.find('e');
-    const int exponent = std::stoi(text.substr(e + 1));  // 6.6e+08 -> 6.6e8
+    const int exponent = std::stoi(text.substr(e + 1));  // 6.6e+08 -> 6.6e8  // 6.6e+08 -> 6.6e8
     return fmt::format("{}e{}", text.substr(0, e), exponent);
   }
   if (magnitude < 9.9995)

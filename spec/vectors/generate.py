@@ -285,7 +285,8 @@ class Bank:
         if only:
             expected = {k: expected[k] for k in only}
         assert all(flag in FLAGS for flag in flags), flags
-        vector = {"id": f"{ident}/{case['dtype']}" + (f"-{case['stats_dtype']}" if "stats_dtype" in case else ""), "comment": comment, "flags": sorted(flags), "provenance": provenance,
+        formats = "-".join(case[key] for key in ("dtype", "stats_dtype") if key in case)
+        vector = {"id": f"{ident}/{formats}", "comment": comment, "flags": sorted(flags), "provenance": provenance,
                   "result": result, "outcome": outcome}
         if clause:
             vector["clause"] = clause
