@@ -39,7 +39,7 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
   using impls::Outcome;
   CaseVerdict verdict;
   verdict.domain = c.domain;
-  const std::string rejection = reference::must_reject(c);
+  const reference::Admission admission = reference::admission_of(c);
 
   switch (observation.outcome) {
   case Outcome::unsupported:
@@ -56,17 +56,23 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
     whole(verdict, Status::fail, "BN-FWD-5", observation.detail);
     return verdict;
   case Outcome::rejected:
-    if (!rejection.empty()) {
+    switch (admission.ruling) {
+    case reference::Ruling::reject:
       whole(verdict, Status::pass, "", "");
-    } else {
+      break;
+    case reference::Ruling::either:
+      whole(verdict, Status::skipped, "", "refused, as it may be: " + admission.reason);
+      break;
+    case reference::Ruling::accept:
       whole(verdict, Status::fail, "BN-FWD-5", "refuses a valid problem: " + observation.detail);
+      break;
     }
     return verdict;
   case Outcome::completed:
     break;
   }
-  if (!rejection.empty()) {
-    whole(verdict, Status::fail, "BN-FWD-12", "accepts what must be refused: " + rejection);
+  if (admission.ruling == reference::Ruling::reject) {
+    whole(verdict, Status::fail, "BN-FWD-12", "accepts what must be refused: " + admission.reason);
     return verdict;
   }
   if (!observation.breaches.empty()) {
@@ -86,8 +92,9 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
   if (observation.running_changed) {
     whole(verdict, Status::fail, "BN-INF-2", "inference changed the running statistics");
   }
-  if (c.problem.pass == Pass::forward_training && c.problem.running && observation.num_batches_tracked &&
-      *observation.num_batches_tracked != c.num_batches_tracked + 1) {
+  const bool batch = c.problem.shape.per_channel() > 0;  // an empty one may be counted or not (BN-FWD-11)
+  if (c.problem.pass == Pass::forward_training && c.problem.running && batch &&
+      observation.num_batches_tracked && *observation.num_batches_tracked != c.num_batches_tracked + 1) {
     whole(verdict, Status::fail, "BN-RUN-4", "num_batches_tracked is not one more after the call");
   }
   const bool forward = c.problem.pass == Pass::forward_training || c.problem.pass == Pass::forward_inference;
