@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -52,6 +53,12 @@ struct Rules {
 
   /// How many of the n values enter the sums.
   static std::int64_t summed(std::int64_t n) { return n; }
+
+  /// A result in the format of its tensor: one rounding.
+  template <class Data, class Acc>
+  static Data stored(Acc value) {
+    return static_cast<Data>(value);
+  }
 };
 
 /// Calls body(thread, begin, end) for equal parts of 0 .. n, each in a thread of its own, the first in this
@@ -67,7 +74,8 @@ void split(int threads, std::int64_t n, Body&& body) {
   body(0, bound(0), bound(1));
 }
 
-/// What is applied to x, channel by channel. Centred: ((x - shift_x) scale_x) gamma + beta. Folded: x a + b.
+/// What is applied to x, channel by channel. Centred: ((x - mean) invstd) gamma + beta. Folded: x gamma +
+/// beta after fold().
 template <class Acc>
 struct Channels {
   Acc* mean;
@@ -95,39 +103,29 @@ void fold(const Channels<Acc>& c, std::int64_t channels) {
   }
 }
 
-template <Affine form, class Data, class Acc>
-void normalise(const Geometry& g, const Channels<Acc>& c, const Data* x, Data* y, std::int64_t begin,
-               std::int64_t end) {
-  const auto one = [&c](std::int64_t k, Data value) {
-    if constexpr (form == Affine::centred)
-      return static_cast<Data>((static_cast<Acc>(value) - c.mean[k]) * c.invstd[k] * c.gamma[k] + c.beta[k]);
-    else
-      return static_cast<Data>(static_cast<Acc>(value) * c.gamma[k] + c.beta[k]);
-  };
-  if (g.interleaved) {
-    for (std::int64_t i = begin; i < end; ++i)
-      for (std::int64_t k = 0; k < g.channels; ++k)
-        y[i * g.channels + k] = one(k, x[i * g.channels + k]);
-    return;
-  }
-  for (std::int64_t i = begin; i < end;) {
-    const std::int64_t together = std::min(end - i, g.plane - i % g.plane);
-    for (std::int64_t k = 0; k < g.channels; ++k) {
-      const std::int64_t at = g.offset(k, i);
-      for (std::int64_t j = 0; j < together; ++j)
-        y[at + j] = one(k, x[at + j]);
-    }
-    i += together;
-  }
+template <Affine form, class Rule, class Data, class Acc>
+void normalise(const Channels<Acc>& c, const np_tensors& t, std::int64_t begin, std::int64_t end) {
+  const Data* const x = elements<Data>(t.x);
+  Data* const y = elements<Data>(t.y);
+  for_each_value(
+      begin, end,
+      [&c, x, y](std::int64_t k, std::int64_t from, std::int64_t to) {
+        const auto value = static_cast<Acc>(x[from]);
+        if constexpr (form == Affine::centred)
+          y[to] = Rule::template stored<Data>((value - c.mean[k]) * c.invstd[k] * c.gamma[k] + c.beta[k]);
+        else
+          y[to] = Rule::template stored<Data>(value * c.gamma[k] + c.beta[k]);
+      },
+      geometry_of(*t.x), geometry_of(*t.y));
 }
 
-template <class Data, class Acc>
+template <class Stat, class Acc>
 void load_affine(const np_tensors& t, const Channels<Acc>& c, std::int64_t channels) {
-  const Data* const gamma = elements<Data>(t.gamma);
-  const Data* const beta = elements<Data>(t.beta);
+  const auto gamma = channels_of<const Stat>(t.gamma);
+  const auto beta = channels_of<const Stat>(t.beta);
   for (std::int64_t k = 0; k < channels; ++k) {
-    c.gamma[k] = gamma != nullptr ? static_cast<Acc>(gamma[k]) : Acc{1};
-    c.beta[k] = beta != nullptr ? static_cast<Acc>(beta[k]) : Acc{0};
+    c.gamma[k] = gamma ? static_cast<Acc>(gamma[k]) : Acc{1};
+    c.beta[k] = beta ? static_cast<Acc>(beta[k]) : Acc{0};
   }
 }
 
@@ -169,26 +167,50 @@ void all_moments(const Geometry& g, const Data* x, std::int64_t summed, std::int
   }
 }
 
-/// Accumulators as wide as the data, or always double.
+/// Accumulators as wide as the data but float at least, or always double.
 struct AsData {
   template <class Data>
-  using type = Data;
+  using type = typename Accumulator<Data>::type;
 };
 struct AlwaysDouble {
   template <class>
   using type = double;
 };
 
+template <class Width>
+bool accumulates_in_double(const np_problem& p) {
+  return p.data_dtype.bits == 64 || std::is_same_v<Width, AlwaysDouble>;
+}
+/// Whether a statistic loses no bit when it is stored.
+template <class Width>
+bool stores_accumulators(const np_problem& p) {
+  return p.stats_dtype.bits == (accumulates_in_double<Width>(p) ? 64 : 32);
+}
+
+inline void check_training(const np_problem& p) {
+  const Geometry g = geometry_of(p);
+  // The one dialect that passes an empty batch through asks for what these kernels do not have.
+  if (g.n == 0 && std::string_view(p.dialect) == "pytorch/F.batch_norm")
+    throw Refusal{NP_UNSUPPORTED, "no empty batches"};
+  if (g.n == 0)
+    throw Refusal{NP_REJECTED, "no value per channel to take statistics of"};
+  if (g.n == 1 && p.single_value == NP_SINGLE_REJECTED)
+    throw Refusal{NP_REJECTED, "more than one value per channel is needed in training"};
+}
+
+template <class Rule, class Acc>
+Acc invstd_of(const np_problem& p, Acc variance) {
+  const auto eps = static_cast<Acc>(p.eps.value);
+  const bool both_zero = variance == 0 && eps == 0 && p.zero_eps == NP_ZERO_EPS_ZERO_INVSTD;
+  return both_zero ? Acc{0} : Rule::invstd(variance, eps);
+}
+
 /// Forward training with the running update.
 template <class Algorithm, Affine form, class Width = AsData, class Rule = Rules>
 struct Training {
   static void check(const np_problem& p) {
-    check_common(p, NP_FORWARD_TRAINING);
-    const Geometry g = geometry_of(p, p.x_strides);
-    if (g.n == 0)
-      throw Refusal{NP_REJECTED, "no value per channel to take statistics of"};
-    if (g.n == 1 && p.single_value == NP_SINGLE_REJECTED)
-      throw Refusal{NP_REJECTED, "more than one value per channel is needed in training"};
+    check_common(p, {NP_FORWARD_TRAINING});
+    check_training(p);
   }
 
   static int threads(const np_problem& p, const Geometry& g) {
@@ -198,8 +220,8 @@ struct Training {
   }
 
   static void describe(const np_problem& p, np_capability& capability) {
-    const Geometry g = geometry_of(p, p.x_strides);
-    const bool f64_accumulator = p.data_dtype.bits == 64 || std::is_same_v<Width, AlwaysDouble>;
+    const Geometry g = geometry_of(p);
+    const bool f64_accumulator = accumulates_in_double<Width>(p);
     const int parts = threads(p, g);
     const std::int64_t arrays = Channels<double>::arrays + (parts > 1 ? 2 * parts : 0);
     capability.outputs = NP_OUT_Y | NP_OUT_MEAN | NP_OUT_VAR | NP_OUT_INVSTD;
@@ -207,90 +229,95 @@ struct Training {
       capability.outputs |= NP_OUT_RUNNING_MEAN | NP_OUT_RUNNING_VAR;
     capability.workspace_bytes = static_cast<std::uint64_t>(arrays * g.channels * (f64_accumulator ? 8 : 4));
     np_claims& claims = capability.claims;
-    claims.accumulator_bits = f64_accumulator ? 53 : 24;
+    claims.accumulator_bits = Algorithm::doubled * (f64_accumulator ? 53 : 24);
     claims.reduction_depth = Algorithm::depth(g, parts);
     claims.variance_family = Algorithm::family;
     claims.affine_form = form == Affine::centred ? NP_AFFINE_CENTRED : NP_AFFINE_FOLDED;
     claims.rsqrt_ulps = 1;
     claims.deterministic = 1;
-    claims.uses_reported = f64_accumulator == (p.data_dtype.bits == 64);
+    claims.uses_reported = stores_accumulators<Width>(p);
   }
 
-  template <class Data>
+  template <class Data, class Stat>
   static void run(const np_problem& p, const np_tensors& t) {
     using Acc = typename Width::template type<Data>;
-    const Geometry g = geometry_of(p, p.x_strides);
+    const Geometry g = geometry_of(*t.x);
     const Channels<Acc> c(t.workspace, g.channels);
     const int parts = threads(p, g);
-    const Data* const x = elements<Data>(t.x);
-    all_moments<Algorithm>(g, x, Rule::summed(g.n), g.n, parts, c, c.beta + g.channels);
-    load_affine<Data>(t, c, g.channels);
-    report<Data>(p, g, t, c);
+    all_moments<Algorithm>(g, elements<const Data>(t.x), Rule::summed(g.n), g.n, parts, c,
+                           c.beta + g.channels);
+    load_affine<Stat>(t, c, g.channels);
+    report<Stat>(p, g, t, c);
     if (p.has_running != 0)
-      update<Data>(p, g, t, c);
+      update<Stat>(p, g, t, c);
     if constexpr (form == Affine::folded)
       fold(c, g.channels);
-    split(parts, g.n, [&](int, std::int64_t begin, std::int64_t end) {
-      normalise<form>(g, c, x, elements<Data>(t.y), begin, end);
-    });
+    split(parts, g.n,
+          [&](int, std::int64_t begin, std::int64_t end) { normalise<form, Rule, Data>(c, t, begin, end); });
   }
 
 private:
-  template <class Data, class Acc>
+  template <class Stat, class Acc>
   static void report(const np_problem& p, const Geometry& g, const np_tensors& t, const Channels<Acc>& c) {
-    const auto eps = static_cast<Acc>(p.eps.value);
+    const auto mean = channels_of<Stat>(t.mean);
+    const auto var = channels_of<Stat>(t.var);
+    const auto invstd = channels_of<Stat>(t.invstd);
     for (std::int64_t k = 0; k < g.channels; ++k) {
       const Acc variance = c.m2[k] / static_cast<Acc>(g.n);
-      const bool both_zero = variance == 0 && eps == 0 && p.zero_eps == NP_ZERO_EPS_ZERO_INVSTD;
-      c.invstd[k] = both_zero ? Acc{0} : Rule::invstd(variance, eps);
-      elements<Data>(t.mean)[k] = static_cast<Data>(c.mean[k]);
-      elements<Data>(t.var)[k] = static_cast<Data>(variance);
-      elements<Data>(t.invstd)[k] = static_cast<Data>(c.invstd[k]);
+      c.invstd[k] = invstd_of<Rule>(p, variance);
+      mean[k] = Rule::template stored<Stat>(c.mean[k]);
+      var[k] = Rule::template stored<Stat>(variance);
+      invstd[k] = Rule::template stored<Stat>(c.invstd[k]);
     }
   }
 
-  template <class Data, class Acc>
+  template <class Stat, class Acc>
   static void update(const np_problem& p, const Geometry& g, const np_tensors& t, const Channels<Acc>& c) {
     const std::int64_t batches = t.num_batches_tracked != nullptr ? ++*t.num_batches_tracked : 1;
     const Weights<Acc> w = Rule::template weights<Acc>(p, batches);
-    Data* const mean = elements<Data>(t.running_mean);
-    Data* const variance = elements<Data>(t.running_var);
+    const auto mean = channels_of<Stat>(t.running_mean);
+    const auto variance = channels_of<Stat>(t.running_var);
+    const auto mixed = [&w](Stat old_value, Acc new_value) {
+      return Rule::template stored<Stat>(w.old_value * static_cast<Acc>(old_value) + w.new_value * new_value);
+    };
     for (std::int64_t k = 0; k < g.channels; ++k) {
-      const Acc fed = Rule::running_variance(p, c.m2[k], g.n);
-      mean[k] = static_cast<Data>(w.old_value * static_cast<Acc>(mean[k]) + w.new_value * c.mean[k]);
-      variance[k] = static_cast<Data>(w.old_value * static_cast<Acc>(variance[k]) + w.new_value * fed);
+      mean[k] = mixed(mean[k], c.mean[k]);
+      variance[k] = mixed(variance[k], Rule::running_variance(p, c.m2[k], g.n));
     }
   }
 };
 
 /// Forward inference with the running statistics.
-template <Affine form>
+template <Affine form, class Rule = Rules>
 struct Inference {
-  static void check(const np_problem& p) { check_common(p, NP_FORWARD_INFERENCE); }
+  static void check(const np_problem& p) { check_common(p, {NP_FORWARD_INFERENCE}); }
 
   static void describe(const np_problem& p, np_capability& capability) {
-    const int bits = p.data_dtype.bits;
+    const bool f64_accumulator = accumulates_in_double<AsData>(p);
     capability.outputs = NP_OUT_Y;
     capability.workspace_bytes =
-        static_cast<std::uint64_t>(Channels<double>::arrays * p.shape[1] * (bits / 8));
-    capability.claims.accumulator_bits = bits == 64 ? 53 : 24;
+        static_cast<std::uint64_t>(Channels<double>::arrays * p.shape[1] * (f64_accumulator ? 8 : 4));
+    capability.claims.accumulator_bits = f64_accumulator ? 53 : 24;
     capability.claims.affine_form = form == Affine::centred ? NP_AFFINE_CENTRED : NP_AFFINE_FOLDED;
     capability.claims.rsqrt_ulps = 1;
     capability.claims.deterministic = 1;
   }
 
-  template <class Data>
+  template <class Data, class Stat>
   static void run(const np_problem& p, const np_tensors& t) {
-    const Geometry g = geometry_of(p, p.x_strides);
-    const Channels<Data> c(t.workspace, g.channels);
-    load_affine<Data>(t, c, g.channels);
-    for (std::int64_t k = 0; k < g.channels; ++k) {
-      c.mean[k] = elements<Data>(t.running_mean)[k];
-      c.invstd[k] = Rules::invstd(elements<Data>(t.running_var)[k], static_cast<Data>(p.eps.value));
+    using Acc = typename Accumulator<Data>::type;
+    const std::int64_t channels = p.shape[1];
+    const Channels<Acc> c(t.workspace, channels);
+    load_affine<Stat>(t, c, channels);
+    const auto mean = channels_of<const Stat>(t.running_mean);
+    const auto variance = channels_of<const Stat>(t.running_var);
+    for (std::int64_t k = 0; k < channels; ++k) {
+      c.mean[k] = static_cast<Acc>(mean[k]);
+      c.invstd[k] = Rule::invstd(static_cast<Acc>(variance[k]), static_cast<Acc>(p.eps.value));
     }
     if constexpr (form == Affine::folded)
-      fold(c, g.channels);
-    normalise<form>(g, c, elements<Data>(t.x), elements<Data>(t.y), 0, g.n);
+      fold(c, channels);
+    normalise<form, Rule, Data>(c, t, 0, geometry_of(p).n);
   }
 };
 

@@ -1,8 +1,14 @@
-// The two memory layouts that the CPU kernels walk: planes of one channel (contiguous) and rows of all
-// channels (channels-last; a contiguous [N, C] is that too).
+// How the CPU kernels walk a tensor of any strides: the axes of a channel folded into runs of values that lie
+// equally far apart.
+//
+// Contiguous: one dense run per batch item. Channels-last (and a contiguous [N, C]): one run in all, with the
+// channels side by side, which is worth a walk of its own (`interleaved`).
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 
 #include "normproof/kernel.h"
@@ -17,39 +23,64 @@ struct Refusal {
 
 struct Geometry {
   std::int64_t channels = 0;
-  std::int64_t plane = 0;  ///< values of one channel that lie together, if not interleaved
-  std::int64_t n = 0;      ///< values per channel
-  bool interleaved = false;
+  std::int64_t n = 0;             ///< values per channel
+  std::int64_t batch = 0;         ///< batch items, of n / batch values each
+  std::int64_t channel_step = 0;  ///< from one channel to the next
+  std::int64_t plane = 1;         ///< values of a run
+  std::int64_t step = 1;          ///< from one value of a run to the next
+  bool interleaved = false;       ///< channels are nearer to each other than values: all of a row first
 
+  struct Axis {
+    std::int64_t extent;
+    std::int64_t stride;
+  };
+  std::array<Axis, NP_MAX_RANK> outer{};  ///< over the runs, the slowest first
+  int outer_axes = 0;
+
+  /// Of value i (batch, then space in row-major order) of a channel, in elements.
   std::int64_t offset(std::int64_t channel, std::int64_t i) const {
-    return interleaved ? i * channels + channel : (i / plane * channels + channel) * plane + i % plane;
+    std::int64_t at = channel * channel_step + i % plane * step;
+    std::int64_t run = i / plane;
+    for (int a = outer_axes - 1; a > 0; --a) {
+      at += run % outer[static_cast<std::size_t>(a)].extent * outer[static_cast<std::size_t>(a)].stride;
+      run /= outer[static_cast<std::size_t>(a)].extent;
+    }
+    return outer_axes == 0 ? at : at + run * outer[0].stride;
   }
 };
 
-/// Throws Refusal for strides that are neither.
-inline Geometry geometry_of(const np_problem& p, const std::int64_t* strides) {
-  Geometry g{.channels = p.shape[1], .plane = 1, .n = p.shape[0]};
-  for (int axis = 2; axis < p.ndim; ++axis)
-    g.plane *= p.shape[axis];
-  g.n *= g.plane;
-
-  // Walk from the innermost axis outwards; an axis of extent 1 may have any stride.
-  const auto dense = [&](std::int64_t innermost, std::int64_t channel, std::int64_t batch) {
-    std::int64_t step = innermost;
-    for (int axis = p.ndim - 1; axis >= 2; --axis) {
-      if (p.shape[axis] != 1 && strides[axis] != step)
-        return false;
-      step *= p.shape[axis];
-    }
-    return (p.shape[1] == 1 || strides[1] == channel) && (p.shape[0] == 1 || strides[0] == batch);
-  };
+inline Geometry geometry_of(int rank, const std::int64_t* shape, const std::int64_t* strides) {
+  Geometry g{.channels = shape[1], .n = shape[0], .batch = shape[0], .channel_step = strides[1]};
+  for (int axis = 2; axis < rank; ++axis)
+    g.n *= shape[axis];
   if (g.n == 0 || g.channels == 0)
     return g;
-  if (g.channels > 1 && dense(g.channels, 1, g.plane * g.channels))
-    g.interleaved = true;
-  else if (!dense(1, g.plane, g.plane * g.channels))
-    throw Refusal{NP_UNSUPPORTED, "only dense tensors, contiguous or channels-last"};
+
+  for (int axis = 0; axis < rank; ++axis) {
+    if (axis == 1 || shape[axis] == 1)
+      continue;
+    Geometry::Axis* const last =
+        g.outer_axes == 0 ? nullptr : &g.outer[static_cast<std::size_t>(g.outer_axes - 1)];
+    if (last != nullptr && last->stride == strides[axis] * shape[axis])
+      *last = {last->extent * shape[axis], strides[axis]};
+    else
+      g.outer[static_cast<std::size_t>(g.outer_axes++)] = {shape[axis], strides[axis]};
+  }
+  if (g.outer_axes > 0) {
+    --g.outer_axes;
+    g.plane = g.outer[static_cast<std::size_t>(g.outer_axes)].extent;
+    g.step = g.outer[static_cast<std::size_t>(g.outer_axes)].stride;
+  }
+  g.interleaved = g.channels > 1 && std::abs(g.channel_step) < std::abs(g.step);
   return g;
+}
+
+inline Geometry geometry_of(const np_tensor& tensor) {
+  return geometry_of(tensor.ndim, tensor.shape, tensor.strides);
+}
+/// Of x, from the problem alone: what a kernel plans with.
+inline Geometry geometry_of(const np_problem& p) {
+  return geometry_of(p.ndim, p.shape, p.x_strides);
 }
 
 }  // namespace normproof::impls::cpu

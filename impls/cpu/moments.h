@@ -1,14 +1,14 @@
-// Three stable ways to the mean and the sum of squared deviations of each channel: two passes with cascaded
-// sums, Welford's recurrence, and Chan's merging of independent parts. All work on rows of 16 lanes
-// (source.h).
+// Stable ways to the mean and the sum of squared deviations of each channel: two passes with sums of several
+// kinds, a shifted pass, Welford's recurrence, and Chan's merging of independent parts. All work on rows of
+// 16 lanes (source.h).
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
-#include "cpu/source.h"
+#include "cpu/sums.h"
 
 namespace normproof::impls::cpu {
 
@@ -20,120 +20,140 @@ struct Moments {
   Row<Acc> m2{};
 };
 
-inline std::int64_t log2_floor(std::int64_t n) {
-  return n < 1 ? 0 : static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(n))) - 1;
-}
-
-/// A balanced tree over a stream: partial results of 1, 2, 4, ... items, merged like the digits of a binary
-/// counter. Of L items each passes through at most log2_floor(L) + 1 merges. merge(older, newer): older has
-/// as many items or more.
-template <class Item, class Merge>
-class BinaryCounter {
-public:
-  explicit BinaryCounter(Merge merge) : merge_(merge) {}
-
-  void push(Item item) {
-    std::size_t level = 0;
-    for (std::uint64_t digits = items_++; (digits & 1) != 0; digits >>= 1)
-      item = merge_(partial_[level++], item);
-    partial_[level] = item;
-  }
-  bool empty() const { return items_ == 0; }
-  /// Of at least one item.
-  Item total() const {
-    auto level = static_cast<std::size_t>(std::countr_zero(items_));
-    Item all = partial_[level];
-    for (++level; (items_ >> level) != 0; ++level)
-      if (((items_ >> level) & 1) != 0)
-        all = merge_(partial_[level], all);
-    return all;
-  }
-
-private:
-  Merge merge_;
-  std::uint64_t items_ = 0;
-  std::array<Item, 48> partial_;
-};
-inline std::int64_t counter_depth(std::int64_t items) {
-  return items <= 1 ? 0 : log2_floor(items) + 1;
-}
-
-// --- cascaded sums
-// ---------------------------------------------------------------------------------------------
-
-inline constexpr std::int64_t leaf_rows = 8;
-
-template <class Acc>
-Row<Acc> add(const Row<Acc>& a, const Row<Acc>& b) {
-  Row<Acc> sum;
-  for (std::size_t l = 0; l < lanes; ++l)
-    sum[l] = a[l] + b[l];
-  return sum;
-}
-
-/// Where the lanes are streams of one channel: their sum, in every lane.
-template <class Acc>
-Row<Acc> fold_lanes(Row<Acc> row) {
-  for (std::size_t half = lanes / 2; half > 0; half /= 2)
-    for (std::size_t l = 0; l < half; ++l)
-      row[l] += row[l + half];
-  return constant_row(row[0]);
-}
-
-/// Sum of term(value, lane) over a tile, channel by channel. Lanes without a value contribute term(pad,
-/// lane).
-template <class Data, class Acc, class Term>
-Row<Acc> cascaded_sum(const Source<Data, Acc>& source, std::int64_t tile, const Row<Acc>& pad, Term term) {
-  BinaryCounter<Row<Acc>, decltype(&add<Acc>)> counter(&add<Acc>);
-  std::array<Row<Acc>, leaf_rows> rows;
-  for (std::int64_t first = 0; first < source.rows(); first += leaf_rows) {
-    const std::int64_t number = std::min(leaf_rows, source.rows() - first);
-    source.load(tile, first, number, rows.data(), pad);
-    Row<Acc> leaf;
-    for (std::size_t l = 0; l < lanes; ++l)
-      leaf[l] = term(rows[0][l], l);
-    for (std::size_t r = 1; r < static_cast<std::size_t>(number); ++r)
-      for (std::size_t l = 0; l < lanes; ++l)
-        leaf[l] += term(rows[r][l], l);
-    counter.push(leaf);
-  }
-  if (counter.empty())
-    return constant_row(Acc{0});
-  return source.lanes_are_channels() ? counter.total() : fold_lanes(counter.total());
-}
-
-/// Additions that a value passes through in cascaded_sum.
-inline std::int64_t cascade_depth(const Geometry& g) {
-  const std::int64_t rows = g.interleaved ? g.n : (g.n + lanes - 1) / lanes;
-  const std::int64_t leaves = (rows + leaf_rows - 1) / leaf_rows;
-  const std::int64_t depth = std::min(rows, leaf_rows) - 1 + counter_depth(leaves) + (g.interleaved ? 0 : 4);
-  return std::clamp<std::int64_t>(depth, 0, std::max<std::int64_t>(g.n - 1, 0));
-}
-
 /// The mean first, then the squares of the deviations from it.
-struct TwoPass {
+template <class Sums>
+struct TwoPassBy {
   static constexpr np_family family = NP_CENTRED;
   static constexpr bool threaded = false;
-  static std::int64_t depth(const Geometry& g, int) { return cascade_depth(g); }
+  static constexpr int doubled = 1;  ///< times the bits of the accumulator that the sums have
+  static std::int64_t depth(const Geometry& g, int) { return Sums::depth(g.n, g.interleaved); }
+
+  template <class Data, class Acc>
+  static Row<Acc> mean(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t n) {
+    Row<Acc> mean = Sums::sum(tile, [](Acc v, std::size_t) { return v; }, Operand<Data, Acc>{source});
+    for (Acc& m : mean)
+      m /= static_cast<Acc>(n);
+    return mean;
+  }
 
   template <class Data, class Acc>
   static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t n) {
-    Moments<Acc> moments{.count = n};
-    const Row<Acc> sum =
-        cascaded_sum(source, tile, constant_row(Acc{0}), [](Acc v, std::size_t) { return v; });
-    for (std::size_t l = 0; l < lanes; ++l)
-      moments.mean[l] = sum[l] / static_cast<Acc>(n);
+    Moments<Acc> moments{.count = n, .mean = mean(source, tile, n)};
     const Row<Acc>& mean = moments.mean;  // as the padding it deviates by 0
-    moments.m2 = cascaded_sum(source, tile, mean, [&mean](Acc v, std::size_t l) {
-      const Acc deviation = v - mean[l];
-      return deviation * deviation;
-    });
+    moments.m2 = Sums::sum(
+        tile,
+        [&mean](Acc v, std::size_t l) {
+          const Acc deviation = v - mean[l];
+          return deviation * deviation;
+        },
+        Operand<Data, Acc>{source, mean});
+    return moments;
+  }
+};
+using TwoPass = TwoPassBy<Cascade>;
+using BlockedTwoPass = TwoPassBy<Blocks>;
+
+/// Two passes, then the square of the sum of the deviations is taken off: what the rounded mean added.
+struct CorrectedTwoPass : TwoPass {
+  template <class Data, class Acc>
+  static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t n) {
+    Moments<Acc> moments = TwoPass::of(source, tile, n);
+    const Row<Acc>& mean = moments.mean;
+    const Row<Acc> rest = Cascade::sum(
+        tile, [&mean](Acc v, std::size_t l) { return v - mean[l]; }, Operand<Data, Acc>{source, mean});
+    for (std::size_t l = 0; l < lanes; ++l)  // not below 0; a NaN stays one
+      if (const Acc less = moments.m2[l] - rest[l] * rest[l] / static_cast<Acc>(n); !(less < 0))
+        moments.m2[l] = less;
+      else
+        moments.m2[l] = 0;
     return moments;
   }
 };
 
-// --- merged moments
-// --------------------------------------------------------------------------------------------
+/// Two passes whose sums and squares carry their rounding errors along.
+struct CompensatedTwoPass : TwoPass {
+  static constexpr int doubled = 2;
+
+  template <class Data, class Acc>
+  static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t n) {
+    Moments<Acc> moments{.count = n};
+    Row<Acc>& mean = moments.mean;
+    const auto sum = Cascade::sum(
+        tile, [](Acc v, std::size_t) { return Compensated<Acc>{v, Acc{0}}; }, Operand<Data, Acc>{source});
+    for (std::size_t l = 0; l < lanes; ++l)
+      mean[l] = sum[l].value() / static_cast<Acc>(n);
+    const auto squares = Cascade::sum(
+        tile, [&mean](Acc v, std::size_t l) { return squared_difference(v, mean[l]); },
+        Operand<Data, Acc>{source, mean});
+    for (std::size_t l = 0; l < lanes; ++l)
+      moments.m2[l] = squares[l].value();
+    return moments;
+  }
+};
+
+/// One pass over the deviations from a value near the mean: their sum and the sum of their squares. The
+/// channel's median is never further from the mean than the standard deviation, which is all that the
+/// analysis asks of the shift (spec/bounds/variance.md); it costs a selection. Too few values to earn that
+/// back: two passes.
+struct ShiftedTextbook : TwoPass {
+  static std::int64_t depth(const Geometry& g, int) {
+    return shifts(g.n, g.interleaved) ? shifted_depth(g.n, g.interleaved)
+                                      : Cascade::depth(g.n, g.interleaved);
+  }
+
+  template <class Data, class Acc>
+  static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t n) {
+    if (!shifts(n, source.lanes_are_channels))
+      return TwoPass::of(source, tile, n);
+    const Row<Acc> shift = medians(source, tile);
+    const Operand<Data, Acc> values{source, shift};
+    const Row<Acc> sum = Cascade::sum(tile, [&shift](Acc v, std::size_t l) { return v - shift[l]; }, values);
+    const Row<Acc> squares = Cascade::sum(
+        tile, [&shift](Acc v, std::size_t l) { return (v - shift[l]) * (v - shift[l]); }, values);
+    Moments<Acc> moments{.count = n};
+    for (std::size_t l = 0; l < lanes; ++l) {
+      const Acc residual = sum[l] / static_cast<Acc>(n);
+      moments.mean[l] = shift[l] + residual;
+      moments.m2[l] = squares[l] - sum[l] * residual;
+    }
+    return moments;
+  }
+
+private:
+  static std::int64_t shifted_depth(std::int64_t n, bool interleaved) {
+    return 5 * (Cascade::depth(n, interleaved) + 4);
+  }
+  static bool shifts(std::int64_t n, bool interleaved) { return n - 1 >= shifted_depth(n, interleaved); }
+
+  /// Of each lane, or of all lanes where they are one channel; 0 where a value is not finite (selection needs
+  /// an order, and the moments of such a channel are not finite whatever the shift).
+  template <class Data, class Acc>
+  static Row<Acc> medians(const Source<Data, Acc>& source, std::int64_t tile) {
+    std::array<std::vector<Acc>, lanes> values;
+    const bool apart = source.lanes_are_channels;
+    std::int64_t left = source.count();  // of one channel: without the padding
+    for_each_row(
+        tile, 0, source.rows(), [](Acc v, std::size_t) { return v; },
+        [&](const Row<Acc>& row) {
+          for (std::size_t l = 0; l < lanes; ++l)
+            if (apart || left-- > 0)
+              values[apart ? l : 0].push_back(row[l]);
+        },
+        Operand<Data, Acc>{source});
+    Row<Acc> medians{};
+    for (std::size_t l = 0; l < lanes; ++l) {
+      std::vector<Acc>& all = values[l];
+      if (all.empty() || !std::all_of(all.begin(), all.end(), [](Acc v) { return std::isfinite(v); }))
+        continue;
+      const auto middle = all.begin() + std::ssize(all) / 2;
+      std::nth_element(all.begin(), middle, all.end());
+      medians[l] = *middle;
+    }
+    return apart ? medians : constant_row(medians[0]);
+  }
+};
+
+// --- merged moments ---
 
 /// Chan's update of one lane: b, with no more values than a, into a.
 template <class Acc>
@@ -203,7 +223,7 @@ Moments<Acc> merged_moments(const Source<Data, Acc>& source, std::int64_t tile, 
   BinaryCounter<Moments<Acc>, decltype(&merge<Acc>)> counter(&merge<Acc>);
   std::array<Row<Acc>, leaf_rows> rows;
   const Row<Acc> zeros = constant_row(Acc{0});
-  const std::int64_t longer = source.lanes_are_channels() ? 0 : source.count() % lanes;
+  const std::int64_t longer = source.lanes_are_channels ? 0 : source.count() % lanes;
   const std::int64_t full_rows = source.rows() - (longer > 0 ? 1 : 0);
   for (std::int64_t first = 0; first < full_rows; first += leaf) {
     Moments<Acc> part;
@@ -217,7 +237,7 @@ Moments<Acc> merged_moments(const Source<Data, Acc>& source, std::int64_t tile, 
     counter.push(part);
   }
   const Moments<Acc> all = counter.empty() ? Moments<Acc>{} : counter.total();
-  if (source.lanes_are_channels())
+  if (source.lanes_are_channels)
     return all;
   if (longer > 0)
     source.load(tile, full_rows, 1, rows.data(), zeros);
@@ -236,19 +256,34 @@ inline std::int64_t merged_depth(std::int64_t n, std::int64_t chain, std::int64_
   return std::clamp<std::int64_t>(std::max(chain + 2 * merges, m), 0, std::max<std::int64_t>(n - 1, 0));
 }
 
-/// Welford's recurrence in one chain: of a channel (channels-last), or of each of 16 streams that Chan's
-/// formula merges (contiguous).
+/// Welford's recurrence in 16 streams of a channel that Chan's formula merges. Contiguous: the streams are
+/// the lanes. Channels-last: row i of a tile goes to stream i mod 16.
 struct Welford {
   static constexpr np_family family = NP_MERGED;
   static constexpr bool threaded = false;
+  static constexpr int doubled = 1;
   static std::int64_t depth(const Geometry& g, int) {
-    return g.interleaved ? std::max<std::int64_t>(g.n - 1, 0)
-                         : merged_depth(g.n, (g.n + lanes - 1) / lanes - 1, 4);
+    return merged_depth(g.n, std::max<std::int64_t>((g.n + lanes - 1) / lanes - 1, 0), 4);
   }
 
   template <class Data, class Acc>
   static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t) {
-    return merged_moments(source, tile, std::max<std::int64_t>(source.rows(), 1));
+    if (!source.lanes_are_channels)
+      return merged_moments(source, tile, std::max<std::int64_t>(source.rows(), 1));
+    std::array<Moments<Acc>, lanes> streams;
+    std::size_t next = 0;
+    for_each_row(
+        tile, 0, source.rows(), [](Acc v, std::size_t) { return v; },
+        [&](const Row<Acc>& row) {
+          append(streams[next], row);
+          next = (next + 1) % lanes;
+        },
+        Operand<Data, Acc>{source});
+    for (std::size_t half = lanes / 2; half > 0; half /= 2)
+      for (std::size_t s = 0; s < half; ++s)
+        if (streams[s + half].count > 0)
+          streams[s] = merge(streams[s], streams[s + half]);
+    return streams[0];
   }
 };
 
@@ -257,6 +292,7 @@ struct Welford {
 struct ChanThreads {
   static constexpr np_family family = NP_MERGED;
   static constexpr bool threaded = true;
+  static constexpr int doubled = 1;
   static constexpr std::int64_t leaf = 4;
 
   static std::int64_t depth(const Geometry& g, int threads) {
@@ -270,6 +306,22 @@ struct ChanThreads {
   template <class Data, class Acc>
   static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t) {
     return merged_moments(source, tile, leaf);
+  }
+};
+
+/// Chan's formula alone, in a balanced tree whose leaves are single values.
+struct ChanTree {
+  static constexpr np_family family = NP_MERGED;
+  static constexpr bool threaded = false;
+  static constexpr int doubled = 1;
+  static std::int64_t depth(const Geometry& g, int) {
+    const std::int64_t rows = g.interleaved ? g.n : g.n / lanes;
+    return merged_depth(g.n, 0, counter_depth(rows) + (g.interleaved ? 0 : 1 + 4));
+  }
+
+  template <class Data, class Acc>
+  static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t) {
+    return merged_moments(source, tile, 1);
   }
 };
 

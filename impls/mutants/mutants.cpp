@@ -14,9 +14,9 @@ struct Textbook : TwoPass {
 
   template <class Data, class Acc>
   static Moments<Acc> of(const Source<Data, Acc>& source, std::int64_t tile, std::int64_t n) {
-    const Row<Acc> zeros = constant_row(Acc{0});
-    const Row<Acc> sum = cascaded_sum(source, tile, zeros, [](Acc v, std::size_t) { return v; });
-    const Row<Acc> squares = cascaded_sum(source, tile, zeros, [](Acc v, std::size_t) { return v * v; });
+    const Operand<Data, Acc> values{source};
+    const Row<Acc> sum = Cascade::sum(tile, [](Acc v, std::size_t) { return v; }, values);
+    const Row<Acc> squares = Cascade::sum(tile, [](Acc v, std::size_t) { return v * v; }, values);
     Moments<Acc> moments{.count = n};
     for (std::size_t l = 0; l < lanes; ++l) {
       moments.mean[l] = sum[l] / static_cast<Acc>(n);
@@ -74,22 +74,24 @@ struct TailDropped : Rules {
 struct InferenceUpdatesRunning : Inference<Affine::centred> {
   static void check(const np_problem& p) {
     Inference::check(p);
-    if (geometry_of(p, p.x_strides).n == 0)
+    if (geometry_of(p).n == 0)
       throw Refusal{NP_UNSUPPORTED, "no values to mix in"};
   }
 
-  template <class Data>
+  template <class Data, class Stat>
   static void run(const np_problem& p, const np_tensors& t) {
-    Inference::run<Data>(p, t);
-    const Geometry g = geometry_of(p, p.x_strides);
-    const Channels<Data> c(t.workspace, g.channels);
-    all_moments<TwoPass>(g, elements<Data>(t.x), g.n, g.n, 1, c, static_cast<Data*>(nullptr));
-    const Weights<Data> w = Rules::weights<Data>(p, 1 + (t.num_batches_tracked ? *t.num_batches_tracked : 0));
+    using Acc = typename Accumulator<Data>::type;
+    Inference::run<Data, Stat>(p, t);
+    const Geometry g = geometry_of(*t.x);
+    const Channels<Acc> c(t.workspace, g.channels);
+    all_moments<TwoPass>(g, elements<const Data>(t.x), g.n, g.n, 1, c, static_cast<Acc*>(nullptr));
+    const Weights<Acc> w = Rules::weights<Acc>(p, 1 + (t.num_batches_tracked ? *t.num_batches_tracked : 0));
+    const auto mean = channels_of<Stat>(t.running_mean);
+    const auto variance = channels_of<Stat>(t.running_var);
     for (std::int64_t k = 0; k < g.channels; ++k) {
-      Data& mean = elements<Data>(t.running_mean)[k];
-      Data& variance = elements<Data>(t.running_var)[k];
-      mean = w.old_value * mean + w.new_value * c.mean[k];
-      variance = w.old_value * variance + w.new_value * Rules::running_variance(p, c.m2[k], g.n);
+      mean[k] = static_cast<Stat>(w.old_value * static_cast<Acc>(mean[k]) + w.new_value * c.mean[k]);
+      variance[k] = static_cast<Stat>(w.old_value * static_cast<Acc>(variance[k]) +
+                                      w.new_value * Rules::running_variance(p, c.m2[k], g.n));
     }
   }
 };

@@ -33,23 +33,37 @@ std::uint64_t guard_word(std::uint64_t position) {
   return z ^ (z >> 31);
 }
 
-void lay_guard(std::byte* memory, std::uint64_t begin, std::uint64_t end) {
+std::byte guard_byte(std::uint64_t position) {
+  return static_cast<std::byte>(guard_word(position / 8) >> (8 * (position % 8)));
+}
+
+/// Calls bytewise(position) or wordwise(position) for the whole of begin .. end - 1.
+template <class Bytewise, class Wordwise>
+void walk_guard(std::uint64_t begin, std::uint64_t end, Bytewise&& bytewise, Wordwise&& wordwise) {
   for (; begin < end && begin % 8 != 0; ++begin)
-    memory[begin] = static_cast<std::byte>(guard_word(begin / 8) >> (8 * (begin % 8)));
-  for (; begin + 8 <= end; begin += 8) {
-    const std::uint64_t word = guard_word(begin / 8);
-    std::memcpy(memory + begin, &word, sizeof word);
-  }
+    bytewise(begin);
+  for (; begin + 8 <= end; begin += 8)
+    wordwise(begin);
+  for (; begin < end; ++begin)
+    bytewise(begin);
+}
+void lay_guard(std::byte* memory, std::uint64_t begin, std::uint64_t end) {
+  walk_guard(
+      begin, end, [&](std::uint64_t at) { memory[at] = guard_byte(at); },
+      [&](std::uint64_t at) {
+        const std::uint64_t word = guard_word(at / 8);
+        std::memcpy(memory + at, &word, sizeof word);
+      });
 }
 bool guard_holds(const std::byte* memory, std::uint64_t begin, std::uint64_t end) {
   bool holds = true;
-  for (; begin < end && begin % 8 != 0; ++begin)
-    holds &= memory[begin] == static_cast<std::byte>(guard_word(begin / 8) >> (8 * (begin % 8)));
-  for (; begin + 8 <= end; begin += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, memory + begin, sizeof word);
-    holds &= word == guard_word(begin / 8);
-  }
+  walk_guard(
+      begin, end, [&](std::uint64_t at) { holds &= memory[at] == guard_byte(at); },
+      [&](std::uint64_t at) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, memory + at, sizeof word);
+        holds &= word == guard_word(at / 8);
+      });
   return holds;
 }
 
@@ -75,62 +89,61 @@ std::uint64_t hash_bytes(std::span<const std::byte> bytes) {
   return h ^ (h >> 32);
 }
 
-View view_of(const Problem& problem, Slot slot) {
+View view_of(const Problem& problem, Slot slot, const Buffer& buffer) {
   const Shape& shape = problem.shape;
-  if (slot != Slot::x && slot != Slot::y)
-    return {{1, shape.channels}, {shape.channels, 1}};
-  View view{{shape.batch, shape.channels}, strides(shape, problem.layout)};
+  if (!is_activation(slot))
+    return {{1, shape.channels}, {shape.channels, buffer.strides[0]}};
+  View view{{shape.batch, shape.channels}, {}};
   view.shape.insert(view.shape.end(), shape.spatial.begin(), shape.spatial.end());
+  view.strides.assign(buffer.strides.begin(), buffer.strides.begin() + std::ssize(view.shape));
   return view;
 }
 
+Placement placement_of(const Problem& problem, Slot slot) {
+  const int tensor = static_cast<int>(slot);
+  return is_activation(slot)
+             ? placement(problem.shape, problem.layout, problem.layout_seed, tensor)
+             : channel_placement(problem.shape.channels, problem.layout, problem.layout_seed, tensor);
+}
+
 const Format& format_of(const Problem& problem, Slot slot) {
-  return slot == Slot::x || slot == Slot::y ? problem.data : problem.stats;
+  return is_activation(slot) ? problem.data : problem.stats;
 }
 
 std::int64_t per_channel(const Problem& problem, Slot slot) {
-  return slot == Slot::x || slot == Slot::y ? problem.shape.per_channel() : 1;
+  return is_activation(slot) ? problem.shape.per_channel() : 1;
 }
 
-constexpr std::array reported{Slot::y,      Slot::mean,         Slot::var,
-                              Slot::invstd, Slot::running_mean, Slot::running_var};
+/// The outputs: slot, its name for the judge and its bit for the kernel.
+struct Reported {
+  Slot slot;
+  Output output;
+  std::uint32_t bit;
+};
+constexpr std::array reported{Reported{Slot::y, Output::y, NP_OUT_Y},
+                              Reported{Slot::mean, Output::mean, NP_OUT_MEAN},
+                              Reported{Slot::var, Output::var, NP_OUT_VAR},
+                              Reported{Slot::invstd, Output::invstd, NP_OUT_INVSTD},
+                              Reported{Slot::running_mean, Output::running_mean, NP_OUT_RUNNING_MEAN},
+                              Reported{Slot::running_var, Output::running_var, NP_OUT_RUNNING_VAR},
+                              Reported{Slot::dx, Output::dx, NP_OUT_DX},
+                              Reported{Slot::dgamma, Output::dgamma, NP_OUT_DGAMMA},
+                              Reported{Slot::dbeta, Output::dbeta, NP_OUT_DBETA},
+                              Reported{Slot::grad_dy, Output::grad_dy, NP_OUT_GRAD_DY},
+                              Reported{Slot::grad_x, Output::grad_x, NP_OUT_GRAD_X},
+                              Reported{Slot::grad_gamma, Output::grad_gamma, NP_OUT_GRAD_GAMMA}};
 
-Output output_of(Slot slot) {
-  switch (slot) {
-  case Slot::mean:
-    return Output::mean;
-  case Slot::var:
-    return Output::var;
-  case Slot::invstd:
-    return Output::invstd;
-  case Slot::running_mean:
-    return Output::running_mean;
-  case Slot::running_var:
-    return Output::running_var;
-  default:
-    return Output::y;
-  }
+const Reported* report_of(Slot slot) {
+  const auto* const found =
+      std::find_if(reported.begin(), reported.end(), [slot](const Reported& r) { return r.slot == slot; });
+  return found == reported.end() ? nullptr : found;
 }
 
-std::uint32_t bit_of(Slot slot) {
-  switch (slot) {
-  case Slot::y:
-    return NP_OUT_Y;
-  case Slot::mean:
-    return NP_OUT_MEAN;
-  case Slot::var:
-    return NP_OUT_VAR;
-  case Slot::invstd:
-    return NP_OUT_INVSTD;
-  case Slot::running_mean:
-    return NP_OUT_RUNNING_MEAN;
-  case Slot::running_var:
-    return NP_OUT_RUNNING_VAR;
-  default:
-    return 0;
-  }
+bool is_running(Slot slot) {
+  return slot == Slot::running_mean || slot == Slot::running_var || slot == Slot::num_batches_tracked;
 }
 
+/// The numbers that a slot is filled with, or nothing: an output, or the counter.
 const std::vector<double>* values_of(const Case& c, Slot slot) {
   switch (slot) {
   case Slot::x:
@@ -143,13 +156,61 @@ const std::vector<double>* values_of(const Case& c, Slot slot) {
     return &c.running_mean;
   case Slot::running_var:
     return &c.running_var;
+  case Slot::dy:
+    return &c.dy;
+  case Slot::saved_mean:
+    return &c.saved_mean;
+  case Slot::saved_invstd:
+    return &c.saved_invstd;
+  case Slot::v_x:
+    return &c.v_x;
+  case Slot::v_gamma:
+    return &c.v_gamma;
+  case Slot::v_beta:
+    return &c.v_beta;
   default:
     return nullptr;
   }
 }
 
-bool is_present(const Problem& problem, Slot slot) {
-  const bool inference = problem.pass == Pass::forward_inference;
+/// Whether the pass reads or writes such a tensor at all. What it does not is ignored, even if given.
+bool takes_part(Pass pass, Slot slot) {
+  const bool forward = pass == Pass::forward_training || pass == Pass::forward_inference;
+  const bool backward =
+      pass == Pass::backward_training || pass == Pass::backward_inference || pass == Pass::gradient;
+  switch (slot) {
+  case Slot::x:
+  case Slot::gamma:
+    return true;
+  case Slot::beta:
+    return forward || pass == Pass::gradient;
+  case Slot::running_mean:
+  case Slot::running_var:
+    return forward || pass == Pass::backward_inference;
+  case Slot::dy:
+    return !forward;
+  case Slot::saved_mean:
+  case Slot::saved_invstd:
+    return pass == Pass::backward_training || pass == Pass::double_backward;
+  case Slot::dx:
+  case Slot::dgamma:
+  case Slot::dbeta:
+    return backward;
+  case Slot::v_x:
+  case Slot::v_gamma:
+  case Slot::v_beta:
+  case Slot::grad_dy:
+  case Slot::grad_x:
+  case Slot::grad_gamma:
+    return pass == Pass::double_backward;
+  default:  // the forward's outputs and its counter
+    return forward;
+  }
+}
+
+/// Whether the problem gives the kernel that tensor, among those that take part.
+bool is_given(const Case& c, Slot slot) {
+  const Problem& problem = c.problem;
   switch (slot) {
   case Slot::gamma:
   case Slot::beta:
@@ -157,7 +218,11 @@ bool is_present(const Problem& problem, Slot slot) {
   case Slot::running_mean:
   case Slot::running_var:
   case Slot::num_batches_tracked:
-    return problem.running || inference;
+    return problem.running || problem.pass != Pass::forward_training;
+  case Slot::v_x:
+  case Slot::v_gamma:
+  case Slot::v_beta:
+    return !values_of(c, slot)->empty();
   default:
     return true;
   }
@@ -169,10 +234,9 @@ void check_sizes(const Case& c) {
     throw std::invalid_argument("shape " + to_string(problem.shape) + " has too many axes for a kernel");
   for (const Slot slot : all_slots) {
     const std::vector<double>* const values = values_of(c, slot);
-    if (values == nullptr)
+    if (values == nullptr || !takes_part(problem.pass, slot))
       continue;
-    const std::int64_t wanted =
-        is_present(problem, slot) ? per_channel(problem, slot) * problem.shape.channels : 0;
+    const std::int64_t wanted = is_given(c, slot) ? per_channel(problem, slot) * problem.shape.channels : 0;
     if (std::ssize(*values) != wanted)
       throw std::invalid_argument(fmt::format("{} has {} values, shape {} needs {}", to_string(slot),
                                               values->size(), to_string(problem.shape), wanted));
@@ -191,8 +255,20 @@ std::string_view to_string(Slot slot) {
     return "beta";
   case Slot::num_batches_tracked:
     return "num_batches_tracked";
+  case Slot::dy:
+    return "dy";
+  case Slot::saved_mean:
+    return "saved_mean";
+  case Slot::saved_invstd:
+    return "saved_invstd";
+  case Slot::v_x:
+    return "v_x";
+  case Slot::v_gamma:
+    return "v_gamma";
+  case Slot::v_beta:
+    return "v_beta";
   default:
-    return to_string(output_of(slot));
+    return to_string(report_of(slot)->output);
   }
 }
 
@@ -200,120 +276,149 @@ Arena::Arena(const Case& c) : case_(c), bytes_(page) {
   check_sizes(c);
   const Problem& problem = c.problem;
   for (const Slot slot : all_slots) {
-    if (!is_present(problem, slot))
+    if (!takes_part(problem.pass, slot) || !is_given(c, slot))
       continue;
-    const auto elements = static_cast<std::uint64_t>(per_channel(problem, slot) * problem.shape.channels);
-    const auto width = static_cast<std::uint64_t>(format_of(problem, slot).bytes);
-    const std::uint64_t size = slot == Slot::num_batches_tracked ? sizeof(std::int64_t) : elements * width;
+    Buffer& buffer = slots_[index(slot)];
     Guarded& zone = zones_[index(slot)];
+    if (slot == Slot::num_batches_tracked) {
+      buffer.bytes = sizeof(std::int64_t);
+    } else {
+      const Placement place = placement_of(problem, slot);
+      const auto width = static_cast<std::uint64_t>(format_of(problem, slot).bytes);
+      buffer.bytes = static_cast<std::uint64_t>(place.extent) * width;
+      buffer.byte_offset = static_cast<std::uint64_t>(place.offset) * width;
+      std::copy(place.strides.begin(), place.strides.end(), buffer.strides.begin());
+      if (problem.layout == Layout::strided) {
+        zone.elements.assign(static_cast<std::size_t>(place.extent), false);
+        for_each_tile(view_of(problem, slot, buffer), [&](std::int64_t, const ChannelRun& run) {
+          for (std::int64_t k = 0; k < run.count; ++k)
+            zone.elements[static_cast<std::size_t>(place.offset + run.offset + k * run.step)] = true;
+        });
+      }
+    }
     zone.begin = bytes_;
-    zone.end = (zone.begin + lead + size + lead + page - 1) / page * page;
-    slots_[index(slot)] = {zone.begin + lead, size};
+    buffer.offset = zone.begin + lead;
+    zone.end = (buffer.offset + buffer.bytes + lead + page - 1) / page * page;
     bytes_ = zone.end;
   }
 }
 
 bool Arena::is_input(Slot slot, std::uint32_t outputs) const {
-  switch (slot) {
-  case Slot::x:
-  case Slot::gamma:
-  case Slot::beta:
-    return true;
-  case Slot::running_mean:
-  case Slot::running_var:
-    return training() && (outputs & bit_of(slot)) == 0;
-  default:
+  if (values_of(case_, slot) == nullptr)
     return false;
-  }
+  // Updated in place in training. In inference a change is reported as such (collect).
+  if (is_running(slot))
+    return updates_running() && (outputs & report_of(slot)->bit) == 0;
+  return true;
 }
 
 std::uint64_t Arena::hash(const std::byte* memory, Slot slot) const {
-  const Extent extent = slots_[index(slot)];
-  return hash_bytes({memory + extent.offset, extent.bytes});
+  const Buffer& buffer = slots_[index(slot)];
+  return hash_bytes({memory + buffer.offset, buffer.bytes});
 }
 
 void Arena::fill(std::byte* memory) {
   const Problem& problem = case_.problem;
   std::memset(memory, 0, page);
   for (const Slot slot : all_slots) {
-    const Extent data = slots_[index(slot)];
-    if (data.offset == 0)
+    const Buffer& buffer = slots_[index(slot)];
+    if (buffer.offset == 0)
       continue;
-    lay_guard(memory, zones_[index(slot)].begin, data.offset);
-    lay_guard(memory, data.offset + data.bytes, zones_[index(slot)].end);
-    std::byte* const buffer = memory + data.offset;
+    const Guarded& zone = zones_[index(slot)];
+    lay_guard(memory, zone.begin, zone.elements.empty() ? buffer.offset : zone.end);
+    lay_guard(memory, buffer.offset + buffer.bytes, zone.end);
+    std::byte* const first = memory + buffer.offset + buffer.byte_offset;
     if (slot == Slot::num_batches_tracked) {
-      std::memcpy(buffer, &case_.num_batches_tracked, sizeof case_.num_batches_tracked);
-    } else if (const std::vector<double>* const values = values_of(case_, slot)) {
-      scatter(format_of(problem, slot), view_of(problem, slot), values->data(), per_channel(problem, slot),
-              buffer);
+      std::memcpy(first, &case_.num_batches_tracked, sizeof case_.num_batches_tracked);
+      continue;
+    }
+    const Format& format = format_of(problem, slot);
+    const View view = view_of(problem, slot, buffer);
+    if (const std::vector<double>* const values = values_of(case_, slot)) {
+      scatter(format, view, values->data(), per_channel(problem, slot), first);
+      before_[index(slot)] = hash(memory, slot);
     } else {
-      with_codec(format_of(problem, slot), [&]<class Bits>(const Codec<Bits> codec) {
-        std::fill_n(reinterpret_cast<Bits*>(buffer), data.bytes / sizeof(Bits),
-                    static_cast<Bits>(poison(codec.format)));
+      with_codec(format, [&]<class Bits>(const Codec<Bits>) {
+        for_each_tile(view, [&](std::int64_t, const ChannelRun& run) {
+          Bits* const to = reinterpret_cast<Bits*>(first) + run.offset;
+          for (std::int64_t k = 0; k < run.count; ++k)
+            to[k * run.step] = static_cast<Bits>(poison(format));
+        });
       });
     }
-    if (values_of(case_, slot) != nullptr)
-      before_[index(slot)] = hash(memory, slot);
   }
 }
 
+bool Arena::gaps_hold(const std::byte* memory, Slot slot) const {
+  const Buffer& buffer = slots_[index(slot)];
+  const std::vector<bool>& elements = zones_[index(slot)].elements;
+  const std::uint64_t width = elements.empty() ? 0 : buffer.bytes / elements.size();
+  for (std::size_t place = 0; place < elements.size(); ++place)
+    if (!elements[place] &&
+        !guard_holds(memory, buffer.offset + place * width, buffer.offset + (place + 1) * width))
+      return false;
+  return true;
+}
+
 void Arena::inspect(const std::byte* memory, std::uint32_t outputs, Observation& observation) const {
+  const auto breach = [&](Slot slot, std::string_view what) {
+    observation.breaches.push_back(fmt::format("{}: {}", to_string(slot), what));
+  };
   for (const Slot slot : all_slots) {
-    const Extent data = slots_[index(slot)];
-    if (data.offset == 0)
+    const Buffer& buffer = slots_[index(slot)];
+    if (buffer.offset == 0)
       continue;
-    if (!guard_holds(memory, zones_[index(slot)].begin, data.offset))
-      observation.breaches.push_back(fmt::format("{}: written before its start", to_string(slot)));
-    if (!guard_holds(memory, data.offset + data.bytes, zones_[index(slot)].end))
-      observation.breaches.push_back(fmt::format("{}: written past its end", to_string(slot)));
+    if (!guard_holds(memory, zones_[index(slot)].begin, buffer.offset))
+      breach(slot, "written before its start");
+    if (!guard_holds(memory, buffer.offset + buffer.bytes, zones_[index(slot)].end))
+      breach(slot, "written past its end");
     if (is_input(slot, outputs) && hash(memory, slot) != before_[index(slot)])
-      observation.breaches.push_back(fmt::format("{}: an input was changed", to_string(slot)));
+      breach(slot, "an input was changed");
+    else if (!gaps_hold(memory, slot))
+      breach(slot, "written between its elements");
   }
 }
 
 void Arena::collect(const std::byte* memory, std::uint32_t outputs, Observation& observation) const {
   const Problem& problem = case_.problem;
-  const auto read = [&](Slot slot, std::uint64_t unwritten_mark) {
-    std::vector<double>& values = observation.outputs[index(output_of(slot))];
+  for (const auto& [slot, output, bit] : reported) {
+    const Buffer& buffer = slots_[index(slot)];
+    if (buffer.offset == 0)
+      continue;
+    const bool given = is_running(slot) && !updates_running();
+    if (given ? hash(memory, slot) == before_[index(slot)] : (outputs & bit) == 0)
+      continue;
+    observation.running_changed |= given;
+
+    std::vector<double>& values = observation.outputs[index(output)];
     const std::int64_t n = per_channel(problem, slot);
     values.resize(static_cast<std::size_t>(n * problem.shape.channels));
-    return gather(format_of(problem, slot), view_of(problem, slot), memory + slots_[index(slot)].offset, n,
-                  unwritten_mark, values.data());
-  };
-  for (const Slot slot : reported) {
-    const bool running = slot == Slot::running_mean || slot == Slot::running_var;
-    if (slots_[index(slot)].offset == 0)
-      continue;
-    if (running && !training()) {
-      if (hash(memory, slot) != before_[index(slot)]) {
-        observation.running_changed = true;
-        read(slot, poison(problem.stats));
-      }
-    } else if ((outputs & bit_of(slot)) != 0) {
-      const Unwritten left = read(slot, poison(format_of(problem, slot)));
-      if (left.count > 0)
-        observation.breaches.push_back(
-            fmt::format("{}: {} of {} elements left unwritten, the first in channel {} at {}",
-                        to_string(slot), left.count, observation[output_of(slot)].size(),
-                        left.first / per_channel(problem, slot), left.first % per_channel(problem, slot)));
-    }
+    const Format& format = format_of(problem, slot);
+    const Unwritten left =
+        gather(format, view_of(problem, slot, buffer), memory + buffer.offset + buffer.byte_offset, n,
+               poison(format), values.data());
+    if (left.count > 0 && !given)
+      observation.breaches.push_back(
+          fmt::format("{}: {} of {} elements left unwritten, the first in channel {} at {}", to_string(slot),
+                      left.count, values.size(), left.first / n, left.first % n));
   }
-  if (const Extent counter = slots_[index(Slot::num_batches_tracked)]; counter.offset != 0) {
+  if (const Buffer& counter = slots_[index(Slot::num_batches_tracked)]; counter.offset != 0) {
     std::int64_t count = 0;
     std::memcpy(&count, memory + counter.offset, sizeof count);
     observation.num_batches_tracked = count;
-    if (!training() && count != case_.num_batches_tracked)
+    if (!updates_running() && count != case_.num_batches_tracked)
       observation.running_changed = true;
   }
 }
 
 std::uint64_t Arena::fingerprint(const std::byte* memory, std::uint32_t outputs) const {
   std::uint64_t all = 0;
-  for (const Slot slot : all_slots)
-    if (slots_[index(slot)].offset != 0 && (slot == Slot::num_batches_tracked || slot == Slot::running_mean ||
-                                            slot == Slot::running_var || (outputs & bit_of(slot)) != 0))
+  for (const Slot slot : all_slots) {
+    const Reported* const report = report_of(slot);
+    if (slots_[index(slot)].offset != 0 &&
+        (is_running(slot) || (report != nullptr && (outputs & report->bit) != 0)))
       all = std::rotl(all, 7) ^ hash(memory, slot);
+  }
   return all;
 }
 

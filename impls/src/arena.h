@@ -1,13 +1,15 @@
 // The arena: a case's tensors laid out in one block of memory for a kernel, and what the kernel made of it.
 //
-// Every buffer has pages of its own with a guard zone before and after the data, inputs are hashed, outputs
-// are filled with a NaN of a payload that no arithmetic makes. The host fills and reads; the kernel's process
+// Every buffer has pages of its own with a guard zone before and after the storage and, where its layout has
+// them, in the gaps between its elements. Inputs are hashed, outputs are filled with a NaN of a payload that
+// no arithmetic makes. The host fills and reads; the kernel's process
 // only runs.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "normproof/impls/observation.h"
 #include "normproof/spec/case.h"
@@ -23,7 +25,7 @@ public:
 
   /// Size of the block; it starts with a page for the progress word.
   std::size_t bytes() const { return bytes_; }
-  const std::array<Extent, slot_count>& slots() const { return slots_; }
+  const std::array<Buffer, slot_count>& slots() const { return slots_; }
 
   /// Lays out inputs, poison and guard zones. Repeat runs fill again.
   void fill(std::byte* memory);
@@ -37,15 +39,17 @@ public:
 
 private:
   struct Guarded {
-    std::uint64_t begin = 0;  ///< of the whole zone; the data lie somewhere inside
+    std::uint64_t begin = 0;  ///< of the whole zone; the storage lies somewhere inside
     std::uint64_t end = 0;
+    std::vector<bool> elements;  ///< of the storage's places, those that hold one; empty if all do
   };
-  bool training() const { return case_.problem.pass == Pass::forward_training; }
+  bool updates_running() const { return case_.problem.pass == Pass::forward_training; }
   bool is_input(Slot slot, std::uint32_t outputs) const;
+  bool gaps_hold(const std::byte* memory, Slot slot) const;
   std::uint64_t hash(const std::byte* memory, Slot slot) const;
 
   const Case& case_;
-  std::array<Extent, slot_count> slots_{};
+  std::array<Buffer, slot_count> slots_{};
   std::array<Guarded, slot_count> zones_{};
   std::array<std::uint64_t, slot_count> before_{};
   std::size_t bytes_ = 0;

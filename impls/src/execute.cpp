@@ -99,16 +99,28 @@ private:
     const Scratch reserve(capability_.reserve_bytes);
     np_tensors tensors{};
     tensors.struct_size = sizeof tensors;
-    tensors.x = view(Slot::x, true);
-    tensors.gamma = view(Slot::gamma, true);
-    tensors.beta = view(Slot::beta, true);
-    tensors.running_mean = view(Slot::running_mean, true);
-    tensors.running_var = view(Slot::running_var, true);
-    tensors.num_batches_tracked = reinterpret_cast<std::int64_t*>(data(Slot::num_batches_tracked));
-    tensors.y = view(Slot::y, (capability_.outputs & NP_OUT_Y) != 0);
-    tensors.mean = view(Slot::mean, (capability_.outputs & NP_OUT_MEAN) != 0);
-    tensors.var = view(Slot::var, (capability_.outputs & NP_OUT_VAR) != 0);
-    tensors.invstd = view(Slot::invstd, (capability_.outputs & NP_OUT_INVSTD) != 0);
+    tensors.x = input(Slot::x);
+    tensors.gamma = input(Slot::gamma);
+    tensors.beta = input(Slot::beta);
+    tensors.running_mean = input(Slot::running_mean);
+    tensors.running_var = input(Slot::running_var);
+    tensors.num_batches_tracked = reinterpret_cast<std::int64_t*>(storage(Slot::num_batches_tracked));
+    tensors.y = output(Slot::y, NP_OUT_Y);
+    tensors.mean = output(Slot::mean, NP_OUT_MEAN);
+    tensors.var = output(Slot::var, NP_OUT_VAR);
+    tensors.invstd = output(Slot::invstd, NP_OUT_INVSTD);
+    tensors.dy = input(Slot::dy);
+    tensors.saved_mean = input(Slot::saved_mean);
+    tensors.saved_invstd = input(Slot::saved_invstd);
+    tensors.dx = output(Slot::dx, NP_OUT_DX);
+    tensors.dgamma = output(Slot::dgamma, NP_OUT_DGAMMA);
+    tensors.dbeta = output(Slot::dbeta, NP_OUT_DBETA);
+    tensors.v_x = input(Slot::v_x);
+    tensors.v_gamma = input(Slot::v_gamma);
+    tensors.v_beta = input(Slot::v_beta);
+    tensors.grad_dy = output(Slot::grad_dy, NP_OUT_GRAD_DY);
+    tensors.grad_x = output(Slot::grad_x, NP_OUT_GRAD_X);
+    tensors.grad_gamma = output(Slot::grad_gamma, NP_OUT_GRAD_GAMMA);
     tensors.workspace = workspace.data();
     tensors.reserve = reserve.data();
 
@@ -118,31 +130,34 @@ private:
     reply_.workspace_overrun = workspace.overrun() || reserve.overrun() ? 1 : 0;
   }
 
-  std::byte* data(Slot slot) const {
-    const Extent extent = slots_[index(slot)];
-    return extent.offset == 0 ? nullptr : memory_ + extent.offset;
+  std::byte* storage(Slot slot) const {
+    const Buffer& buffer = slots_[index(slot)];
+    return buffer.offset == 0 ? nullptr : memory_ + buffer.offset;
   }
 
-  np_tensor* view(Slot slot, bool wanted) {
-    std::byte* const bytes = data(slot);
-    if (bytes == nullptr || !wanted)
+  /// What is absent is NULL; so is an output that the kernel did not promise.
+  np_tensor* output(Slot slot, std::uint32_t bit) {
+    return (capability_.outputs & bit) != 0 ? input(slot) : nullptr;
+  }
+
+  np_tensor* input(Slot slot) {
+    std::byte* const start = storage(slot);
+    if (start == nullptr)
       return nullptr;
+    const bool activation = is_activation(slot);
     Shaped& shaped = views_[index(slot)];
-    const bool activation = slot == Slot::x || slot == Slot::y;
-    if (activation) {
+    shaped.strides = slots_[index(slot)].strides;
+    if (activation)
       shaped.shape = std::to_array(problem_.shape);
-      shaped.strides = std::to_array(slot == Slot::x ? problem_.x_strides : problem_.y_strides);
-    } else {
+    else
       shaped.shape[0] = problem_.shape[1];
-      shaped.strides[0] = 1;
-    }
-    shaped.tensor = {.data = bytes,
+    shaped.tensor = {.data = start,
                      .device = problem_.device,
                      .ndim = activation ? problem_.ndim : 1,
                      .dtype = activation ? problem_.data_dtype : problem_.stats_dtype,
                      .shape = shaped.shape.data(),
                      .strides = shaped.strides.data(),
-                     .byte_offset = 0};
+                     .byte_offset = slots_[index(slot)].byte_offset};
     return &shaped.tensor;
   }
 
@@ -179,7 +194,7 @@ private:
 
   const np_kernel& kernel_;
   std::byte* memory_;
-  std::array<Extent, slot_count> slots_;
+  std::array<Buffer, slot_count> slots_;
   np_problem problem_;
   std::string dialect_;
   np_capability capability_{};

@@ -18,20 +18,54 @@ namespace normproof::impls {
 inline constexpr int socket_descriptor = 3;
 inline constexpr int memory_descriptor = 4;
 
-/// The buffers of a case.
-enum class Slot { x, gamma, beta, running_mean, running_var, num_batches_tracked, y, mean, var, invstd };
-inline constexpr std::array all_slots{
-    Slot::x, Slot::gamma, Slot::beta, Slot::running_mean, Slot::running_var, Slot::num_batches_tracked,
-    Slot::y, Slot::mean,  Slot::var,  Slot::invstd};
-inline constexpr std::size_t slot_count = all_slots.size();
+/// The buffers of a case. The number of a slot is also the number of its tensor for placement() (shape.h).
+enum class Slot {
+  x,
+  gamma,
+  beta,
+  running_mean,
+  running_var,
+  num_batches_tracked,
+  y,
+  mean,
+  var,
+  invstd,
+  dy,
+  saved_mean,
+  saved_invstd,
+  dx,
+  dgamma,
+  dbeta,
+  v_x,
+  v_gamma,
+  v_beta,
+  grad_dy,
+  grad_x,
+  grad_gamma
+};
+inline constexpr std::size_t slot_count = static_cast<std::size_t>(Slot::grad_gamma) + 1;
 constexpr std::size_t index(Slot slot) {
   return static_cast<std::size_t>(slot);
 }
+inline constexpr auto all_slots = [] {
+  std::array<Slot, slot_count> slots{};
+  for (std::size_t s = 0; s < slot_count; ++s)
+    slots[s] = static_cast<Slot>(s);
+  return slots;
+}();
+/// Like x, with a batch and spatial axes; the others have one value per channel (or one in all, the counter).
+constexpr bool is_activation(Slot slot) {
+  return slot == Slot::x || slot == Slot::y || slot == Slot::dy || slot == Slot::dx || slot == Slot::v_x ||
+         slot == Slot::grad_dy || slot == Slot::grad_x;
+}
 
-/// Where a buffer's data lie in the shared memory. Offset 0 holds the progress word, so it means: absent.
-struct Extent {
-  std::uint64_t offset = 0;
-  std::uint64_t bytes = 0;
+/// A tensor in the shared memory: its storage, its first element and its strides. Offset 0 holds the progress
+/// word, so a storage there means: absent.
+struct Buffer {
+  std::uint64_t offset = 0;       ///< of the storage from the start of the memory
+  std::uint64_t bytes = 0;        ///< of the storage
+  std::uint64_t byte_offset = 0;  ///< of the first element from the start of the storage
+  std::array<std::int64_t, NP_MAX_RANK> strides{};
 };
 
 /// Which call into the library was last begun; kept at the start of the shared memory for the post-mortem.
@@ -60,7 +94,7 @@ struct Request {
   Text<128> kernel;               ///< run
   Text<64> dialect;
   np_problem problem{};  ///< its dialect is set from the text above on the other side
-  std::array<Extent, slot_count> slots{};
+  std::array<Buffer, slot_count> slots{};
   std::uint64_t memory_bytes = 0;
 };
 

@@ -37,10 +37,27 @@ std::optional<std::string> inexpressible(const Problem& problem) {
   return std::nullopt;
 }
 
-np_problem to_abi(const Problem& problem) {
+std::int32_t pass_of(Pass pass) {
+  switch (pass) {
+  case Pass::forward_training:
+    return NP_FORWARD_TRAINING;
+  case Pass::forward_inference:
+    return NP_FORWARD_INFERENCE;
+  case Pass::backward_training:
+    return NP_BACKWARD_TRAINING;
+  case Pass::backward_inference:
+    return NP_BACKWARD_INFERENCE;
+  case Pass::gradient:
+    return NP_GRADIENT;
+  case Pass::double_backward:
+    return NP_DOUBLE_BACKWARD;
+  }
+  return 0;
+}
+
+np_problem to_abi(const Problem& problem, const std::array<Buffer, slot_count>& buffers) {
   np_problem p{};
-  const bool inference = problem.pass == Pass::forward_inference;
-  p.pass = inference ? NP_FORWARD_INFERENCE : NP_FORWARD_TRAINING;
+  p.pass = pass_of(problem.pass);
   p.device = {1, 0};
   p.data_dtype = dtype_of(problem.data);
   p.stats_dtype = dtype_of(problem.stats);
@@ -48,18 +65,17 @@ np_problem to_abi(const Problem& problem) {
 
   std::vector<std::int64_t> axes{problem.shape.batch, problem.shape.channels};
   axes.insert(axes.end(), problem.shape.spatial.begin(), problem.shape.spatial.end());
-  const std::vector<std::int64_t> steps = strides(problem.shape, problem.layout);
   p.ndim = static_cast<std::int32_t>(axes.size());
-  for (std::size_t axis = 0; axis < axes.size(); ++axis) {
-    p.shape[axis] = axes[axis];
-    p.x_strides[axis] = p.y_strides[axis] = steps[axis];
-  }
+  std::copy(axes.begin(), axes.end(), p.shape);
+  const bool forward = buffers[index(Slot::y)].offset != 0;
+  std::ranges::copy(buffers[index(Slot::x)].strides, p.x_strides);
+  std::ranges::copy(buffers[index(forward ? Slot::y : Slot::dy)].strides, p.y_strides);
 
   p.eps = {problem.eps, dtype_of(f64)};
   p.has_momentum = problem.momentum.has_value();
   p.momentum = {problem.momentum.value_or(0), dtype_of(f64)};
   p.has_affine = problem.affine;
-  p.has_running = problem.running || inference;
+  p.has_running = buffers[index(Slot::running_mean)].offset != 0;
   const Semantics& s = problem.semantics;
   p.running_variance = s.running == VarianceKind::biased ? NP_VARIANCE_BIASED : NP_VARIANCE_UNBIASED;
   p.momentum_sense = s.momentum == MomentumSense::weight_of_new ? NP_WEIGHT_OF_NEW : NP_WEIGHT_OF_OLD;
@@ -244,8 +260,8 @@ public:
     request.command = Request::Command::run;
     request.kernel = kernel.name;
     request.dialect = c.problem.dialect;
-    request.problem = to_abi(c.problem);
     request.slots = arena.slots();
+    request.problem = to_abi(c.problem, request.slots);
     request.memory_bytes = arena.bytes();
     for (int repeat = 0; repeat < std::max(options_.repeats, 1); ++repeat)
       if (!once(kernel, arena, request, repeat, observation))

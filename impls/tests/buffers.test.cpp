@@ -41,21 +41,50 @@ std::uint64_t bits(double value) {
   return std::bit_cast<std::uint64_t>(value);
 }
 
-/// Every element of x copied to y by the kernel must come back with its bits: fails when writing and reading
-/// disagree on the place or the format of an element.
+/// The place of element (batch, channel, position) in the storage of a buffer, by its strides alone.
+std::size_t byte_of(const Buffer& buffer, const Shape& shape, std::int64_t batch, std::int64_t channel,
+                    std::int64_t position, const Format& format) {
+  std::int64_t element = batch * buffer.strides[0] + channel * buffer.strides[1];
+  for (std::size_t axis = shape.spatial.size(); axis-- > 0; position /= shape.spatial[axis])
+    element += position % shape.spatial[axis] * buffer.strides[axis + 2];
+  return buffer.offset + buffer.byte_offset + static_cast<std::size_t>(element * format.bytes);
+}
+
+/// Calls visit(i, batch, channel, position) in channel-major order.
+template <class Visit>
+void for_each_element(const Shape& shape, Visit&& visit) {
+  std::size_t i = 0;
+  for (std::int64_t channel = 0; channel < shape.channels; ++channel)
+    for (std::int64_t batch = 0; batch < shape.batch; ++batch)
+      for (std::int64_t position = 0; position < shape.plane(); ++position)
+        visit(i++, batch, channel, position);
+}
+
+/// Every element of x copied to y by the kernel must come back with its bits, and lie where the strides say:
+/// fails when writing and reading disagree on the place or the format of an element, and when both have the
+/// same wrong idea of the place.
 TEST(Buffers, EveryFormatAndLayoutRoundTripsBitForBit) {
   for (const Format& format : formats())
-    for (const Layout layout : {Layout::contiguous, Layout::channels_last})
+    for (const Layout layout : all_layouts)
       for (const Shape& shape : shapes) {
         Case c = small_case(shape, format, layout);
+        c.problem.layout_seed = static_cast<std::uint64_t>(shape.elements());
         const std::vector<double> special = specials(format);
         for (std::size_t i = 0; i < c.x.size(); i += 3)
           c.x[i] = special[(i / 3) % special.size()];
         Arena arena(c);
         std::vector<std::byte> memory(arena.bytes());
         arena.fill(memory.data());
-        const Extent x = arena.slots()[index(Slot::x)];
-        std::memcpy(memory.data() + arena.slots()[index(Slot::y)].offset, memory.data() + x.offset, x.bytes);
+        const Buffer& x = arena.slots()[index(Slot::x)];
+        const Buffer& y = arena.slots()[index(Slot::y)];
+        for_each_element(shape, [&](std::size_t i, std::int64_t b, std::int64_t k, std::int64_t s) {
+          const auto width = static_cast<std::size_t>(format.bytes);
+          const std::byte* const from = memory.data() + byte_of(x, shape, b, k, s, format);
+          std::uint64_t stored = 0;
+          std::memcpy(&stored, from, width);
+          ASSERT_EQ(stored, encode(format, c.x[i])) << format.name << ' ' << to_string(shape);
+          std::memcpy(memory.data() + byte_of(y, shape, b, k, s, format), from, width);
+        });
         Observation seen;
         arena.inspect(memory.data(), NP_OUT_Y, seen);
         arena.collect(memory.data(), NP_OUT_Y, seen);
@@ -68,31 +97,20 @@ TEST(Buffers, EveryFormatAndLayoutRoundTripsBitForBit) {
       }
 }
 
-/// The element (batch, channel, position) must lie where the strides say: a transposition that is wrong both
-/// ways would pass the round trip.
-TEST(Buffers, EveryElementLiesWhereTheStridesSay) {
-  for (const Format& format : formats())
-    for (const Layout layout : {Layout::contiguous, Layout::channels_last})
-      for (const Shape& shape : shapes) {
-        const Case c = small_case(shape, format, layout);
-        Arena arena(c);
-        std::vector<std::byte> memory(arena.bytes());
-        arena.fill(memory.data());
-        const std::byte* const x = memory.data() + arena.slots()[index(Slot::x)].offset;
-        const auto width = static_cast<std::size_t>(format.bytes);
-        std::size_t i = 0;
-        for (std::int64_t channel = 0; channel < shape.channels; ++channel)
-          for (std::int64_t batch = 0; batch < shape.batch; ++batch)
-            for (std::int64_t position = 0; position < shape.plane(); ++position, ++i) {
-              const std::int64_t element =
-                  layout == Layout::contiguous
-                      ? (batch * shape.channels + channel) * shape.plane() + position
-                      : (batch * shape.plane() + position) * shape.channels + channel;
-              std::uint64_t stored = 0;
-              std::memcpy(&stored, x + static_cast<std::size_t>(element) * width, width);
-              ASSERT_EQ(stored, encode(format, c.x[i])) << format.name << ' ' << to_string(shape);
-            }
-      }
+/// The dense layouts are what the words say.
+TEST(Buffers, ContiguousIsRowMajorAndChannelsLastHasThemInnermost) {
+  for (const Layout layout : {Layout::contiguous, Layout::channels_last})
+    for (const Shape& shape : shapes) {
+      const Case c = small_case(shape, f32, layout);
+      const Arena arena(c);
+      const Buffer& x = arena.slots()[index(Slot::x)];
+      for_each_element(shape, [&](std::size_t, std::int64_t b, std::int64_t k, std::int64_t s) {
+        const std::int64_t element = layout == Layout::contiguous
+                                         ? (b * shape.channels + k) * shape.plane() + s
+                                         : (b * shape.plane() + s) * shape.channels + k;
+        ASSERT_EQ(byte_of(x, shape, b, k, s, f32), x.offset + 4 * static_cast<std::size_t>(element));
+      });
+    }
 }
 
 /// Strides of a view into a larger tensor: gaps between rows and between elements.
@@ -117,7 +135,7 @@ TEST(Buffers, GapsBetweenElementsAreSkipped) {
 
 TEST(Buffers, OutputsOfEveryFormatStartPoisonedThroughout) {
   for (const Format& format : formats())
-    for (const Layout layout : {Layout::contiguous, Layout::channels_last}) {
+    for (const Layout layout : all_layouts) {
       const Case c = small_case({3, 5, {2, 3}}, format, layout);
       Arena arena(c);
       std::vector<std::byte> memory(arena.bytes());
@@ -145,25 +163,42 @@ TEST(Buffers, AComputedNaNIsNotTakenForPoison) {
   }
 }
 
-/// Each single byte of every guard zone is watched, on both sides of every buffer.
-TEST(Buffers, EveryByteOfAGuardZoneIsWatched) {
-  const Case c = small_case({3, 5, {7}});
-  Arena arena(c);
-  std::vector<std::byte> memory(arena.bytes());
-  arena.fill(memory.data());
-  std::vector<bool> data(arena.bytes(), false);
-  for (const Extent& extent : arena.slots())
-    for (std::uint64_t at = extent.offset; at < extent.offset + extent.bytes; ++at)
-      data[at] = true;
-  for (std::size_t at = 4096; at < arena.bytes(); ++at) {
-    if (data[at])
-      continue;
-    memory[at] ^= std::byte{1};
-    Observation seen;
-    arena.inspect(memory.data(), ~0u, seen);
-    memory[at] ^= std::byte{1};
-    ASSERT_EQ(seen.breaches.size(), 1u) << at;
-  }
+/// Each single byte that belongs to no element is watched: before and after every buffer, and in its gaps.
+TEST(Buffers, EveryByteOutsideTheElementsIsWatched) {
+  for (const Pass pass : all_passes)
+    for (const Layout layout : {Layout::contiguous, Layout::strided}) {
+      const Case c = exact_case(pass, {4, 3, {2}}, {bf16, f32}, layout);
+      Arena arena(c);
+      std::vector<std::byte> memory(arena.bytes());
+      arena.fill(memory.data());
+      std::vector<bool> element(arena.bytes(), false);
+      const auto take = [&](std::size_t first, std::size_t width) {
+        std::fill_n(element.begin() + static_cast<std::ptrdiff_t>(first), width, true);
+      };
+      for (const Slot slot : all_slots) {
+        const Buffer& buffer = arena.slots()[index(slot)];
+        if (buffer.offset == 0)
+          continue;
+        if (slot == Slot::num_batches_tracked)
+          take(buffer.offset, 8);
+        else if (is_activation(slot))
+          for_each_element(c.problem.shape, [&](std::size_t, std::int64_t b, std::int64_t k, std::int64_t s) {
+            take(byte_of(buffer, c.problem.shape, b, k, s, bf16), 2);
+          });
+        else
+          for (std::int64_t k = 0; k < 3; ++k)
+            take(buffer.offset + buffer.byte_offset + static_cast<std::size_t>(4 * k * buffer.strides[0]), 4);
+      }
+      for (std::size_t at = 4096; at < arena.bytes(); ++at) {
+        if (element[at])
+          continue;
+        memory[at] ^= std::byte{1};
+        Observation seen;
+        arena.inspect(memory.data(), ~0u, seen);
+        memory[at] ^= std::byte{1};
+        ASSERT_EQ(seen.breaches.size(), 1u) << to_string(pass) << ' ' << to_string(layout) << ' ' << at;
+      }
+    }
 }
 
 /// Data that end just before a page: the guard after them must not be left out for lack of room.
@@ -173,7 +208,7 @@ TEST(Buffers, AGuardZoneFollowsDataOfEverySize) {
     Arena arena(c);
     std::vector<std::byte> memory(arena.bytes());
     arena.fill(memory.data());
-    const Extent x = arena.slots()[index(Slot::x)];
+    const Buffer x = arena.slots()[index(Slot::x)];
     memory[x.offset + x.bytes] ^= std::byte{1};
     memory[x.offset - 1] ^= std::byte{1};
     Observation seen;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -46,6 +47,56 @@ inline Case small_case(Shape shape, Format format = f32, Layout layout = Layout:
     c.running_mean.push_back(next());
     c.running_var.push_back(next() + 16);
   }
+  return c;
+}
+
+/// A pair of formats of data and statistics (spec/bounds/formats.md).
+struct Formats {
+  Format data;
+  Format stats;
+};
+inline const std::vector<Formats> all_formats{{f64, f64}, {f32, f32},  {f16, f32},
+                                              {f16, f16}, {bf16, f32}, {bf16, bf16}};
+
+/// A case of any pass on which every sum, quotient and product of a correct kernel is exact, whatever the
+/// order: x is K + {1, -1, 0, 0} over and over (n a multiple of 4; where gradients are divided, a power of
+/// two), mean K, variance 1/2, eps 1/2, invstd 1 in training and 1/2 where statistics are given.
+inline Case exact_case(Pass pass, Shape shape, Formats formats, Layout layout = Layout::contiguous) {
+  Case c = small_case(std::move(shape), formats.data, layout);
+  Problem& problem = c.problem;
+  problem.pass = pass;
+  problem.stats = formats.stats;
+  problem.layout_seed = 7;
+  problem.eps = 0.5;
+  const std::int64_t n = problem.shape.per_channel();
+  const auto at = [](std::int64_t i, std::initializer_list<double> values) {
+    return values.begin()[static_cast<std::size_t>(i) % values.size()];
+  };
+  c.x.clear();
+  for (std::int64_t k = 0; k < problem.shape.channels; ++k) {
+    for (std::int64_t i = 0; i < n; ++i)
+      c.x.push_back(static_cast<double>(k % 7) + at(i + k, {1, -1, 0, 0}));
+    c.gamma[static_cast<std::size_t>(k)] = at(k, {1, -2, 0.5});
+    c.running_mean[static_cast<std::size_t>(k)] = static_cast<double>(k % 5);
+    c.running_var[static_cast<std::size_t>(k)] = 3.5;
+  }
+  if (pass == Pass::forward_training || pass == Pass::forward_inference)
+    return c;
+  for (std::int64_t i = 0; i < problem.shape.elements(); ++i) {
+    c.dy.push_back(at(i * i / 3, {1, 0, -1, 2, -2, 1, 3}));
+    if (pass == Pass::double_backward)
+      c.v_x.push_back(at(i * i / 5, {0, 1, 2, -1, -1}));
+  }
+  if (pass == Pass::backward_training || pass == Pass::double_backward)
+    for (std::int64_t k = 0; k < problem.shape.channels; ++k) {
+      c.saved_mean.push_back(static_cast<double>(k % 7));
+      c.saved_invstd.push_back(0.5);
+    }
+  if (pass == Pass::double_backward)
+    for (std::int64_t k = 0; k < problem.shape.channels; ++k) {
+      c.v_gamma.push_back(at(k, {1, 0.5, -1}));
+      c.v_beta.push_back(at(k, {-1, 2}));
+    }
   return c;
 }
 

@@ -5,19 +5,10 @@
 #include <cmath>
 #include <limits>
 
+#include "arithmetic.h"
+
 namespace normproof::properties {
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
-/// The bounds are formed by a few dozen double operations on facts good to 2^-45; this covers them.
-constexpr double widened = 1 + 0x1p-40;
-
-double ceil_log2(double n) {
-  int e = 0;
-  const double f = std::frexp(n, &e);
-  return std::max(1.0, static_cast<double>(f == 0.5 ? e - 1 : e));
-}
 
 /// (1 - d)^(-1/2) - 1 and 1 - (1 + d)^(-1/2) without cancellation, so that they stay right where d is near
 /// 2^-53 (spec/bounds/invstd.md: g and h).
@@ -31,18 +22,6 @@ double root_loss(double d) {
     return 1;
   return d / (1 + d + std::sqrt(1 + d));
 }
-/// (1 + a)(1 + b) - 1.
-double compound(double a, double b) {
-  return a + b + a * b;
-}
-
-/// omega of the wide grade: what is left of a sum of n terms in twice the bits, relative to the sum of
-/// magnitudes.
-double omega(double n, double u) {
-  const double tree = 2 * ceil_log2(n) + 64;
-  return 1.01 * std::max(n, tree * tree) * u * u;
-}
-
 /// eta as a double: the smallest positive double stands for f64's own (spec/bounds/model.md, evaluation).
 double eta_of(const Format& format) {
   return std::max(underflow_unit(format), std::numeric_limits<double>::denorm_min());
@@ -124,11 +103,8 @@ StatisticBounds statistic_bounds(const reference::ChannelFacts& f, const Reducti
 LinearBound operator+(const LinearBound& a, const LinearBound& b) {
   return {a.constant + b.constant, a.per_deviation + b.per_deviation, a.per_value + b.per_value};
 }
-/// Widens a bound; what became inf * 0 or inf - inf on the way is infinite.
-double widen(double b) {
-  return std::isnan(b) ? infinity : widened * b;
-}
 LinearBound widen(const LinearBound& b) {
+  using properties::widen;
   return {widen(b.constant), widen(b.per_deviation), widen(b.per_value)};
 }
 

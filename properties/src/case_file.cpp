@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "domain.h"
 #include "names.h"
 #include "normproof/properties/nearest.h"
 
@@ -154,28 +155,6 @@ json tensor_of(const std::vector<double>& values) {
   for (const double value : values)
     list.push_back(hex_float(value));
   return list;
-}
-
-/// A file has no regime to say so: extended where a value is subnormal or not finite, or where n x^2
-/// overflows.
-Domain domain_of(const Case& c) {
-  const auto ordinary = [](const std::vector<double>& values, const Format& format) {
-    return std::ranges::all_of(values, [&](double value) {
-      const double size = value < 0 ? -value : value;
-      return size == 0 || (size >= smallest_normal(format) && size <= largest(format));
-    });
-  };
-  const auto n = static_cast<double>(c.problem.shape.per_channel());
-  const double most = largest(c.problem.accumulator());
-  const bool squares_fit = std::ranges::all_of(c.x, [&](double value) {
-    const double size = value < 0 ? -value : value;
-    return size <= 1 || size <= most / size / n;  // no product that could itself overflow
-  });
-  const Format& stats = c.problem.stats;
-  return squares_fit && ordinary(c.x, c.problem.data) && ordinary(c.gamma, stats) &&
-                 ordinary(c.beta, stats) && ordinary(c.running_mean, stats) && ordinary(c.running_var, stats)
-             ? Domain::core
-             : Domain::extended;
 }
 
 }  // namespace

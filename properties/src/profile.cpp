@@ -4,7 +4,8 @@
 // is given per key, and turns everything else (shape, dialect, eps, momentum, affine, threads) by counters of
 // different periods, so that combinations keep changing. After the first regime pass come the edges: one,
 // two, three values per channel, a batch of one, extreme eps and momentum, problems that must be rejected,
-// larger layers.
+// larger layers. That is the list of the two forward passes in f32 and f64; beside it, and evenly between its
+// recipes, goes the list of the whole algorithm: all passes, formats, layouts and dialects.
 #include "normproof/properties/profile.h"
 
 #include <algorithm>
@@ -75,7 +76,8 @@ bool has_space(const Shape& shape) {
 
 class RecipeList {
 public:
-  explicit RecipeList(std::uint64_t seed) : seeds_(seed, Stream::recipe, 1) {}
+  /// Lists of different numbers draw different seeds.
+  RecipeList(std::uint64_t seed, std::uint64_t number) : seeds_(seed, Stream::recipe, number) {}
 
   /// Appends it with a seed of its own; seeds are short so that lines stay readable.
   void add(Recipe r) {
@@ -269,9 +271,8 @@ void add_largest(RecipeList& list) {
   list.add(recipe_of(training, f64, {16, 64, {56, 56}}, channels_last, native, {"offset", 100000}));
 }
 
-std::vector<Recipe> all_recipes(Profile profile, std::uint64_t seed) {
-  const std::size_t rounds = profile == Profile::quick ? 1 : (profile == Profile::standard ? 10 : 100);
-  RecipeList list(seed);
+std::vector<Recipe> forward_recipes(Profile profile, std::uint64_t seed, std::size_t rounds) {
+  RecipeList list(seed, 1);
   for (std::size_t round = 0; round < rounds; ++round)
     for (std::size_t k = 0; k < keys.size(); ++k) {
       // Neighbouring regimes meet different keys: after the first eighth every regime, key and dialect has
@@ -292,6 +293,255 @@ std::vector<Recipe> all_recipes(Profile profile, std::uint64_t seed) {
         add_largest(list);
     }
   return list.take();
+}
+
+// ---- the whole algorithm
+// ------------------------------------------------------------------------------------------------
+
+/// What dialects differ in as far as numbers go: a kernel that gets one point of a class right gets all.
+struct DialectClass {
+  Semantics semantics;  ///< of its first member
+  bool updates = true;  ///< has running statistics to update
+  std::vector<std::string_view> members;
+};
+
+std::vector<DialectClass> dialect_classes() {
+  std::vector<DialectClass> classes;
+  for (const Dialect& dialect : dialects()) {
+    const bool updates =
+        std::ranges::find(dialect.not_applicable, "running-variance") == dialect.not_applicable.end();
+    const Semantics& s = dialect.semantics;
+    const auto same = [&](const DialectClass& c) {
+      return c.updates == updates && c.semantics.eps == s.eps && c.semantics.normalising == s.normalising &&
+             c.semantics.running == s.running && c.semantics.momentum == s.momentum;
+    };
+    auto found = std::ranges::find_if(classes, same);
+    if (found == classes.end())
+      found = classes.insert(classes.end(), {s, updates, {}});
+    found->members.push_back(dialect.name);
+  }
+  return classes;
+}
+
+/// As regime_points, and those of dy. 43 of them: prime to the 12 pairs of dtype and layout, so that counters
+/// that run through both meet every combination.
+const std::vector<Regime>& whole_points() {
+  static const std::vector<Regime> points{
+      {"normal", 0},        {"cancelling_dy", 0}, {"offset", 1000}, {"exact", 3},
+      {"constant", 0},      {"large_dy", 16},     {"mixture", 0},   {"pair", 100},
+      {"witness_mean", 0},  {"near_constant", 4}, {"variance", -8}, {"uniform", 0},
+      {"witness_var", 0},   {"offset", 10},       {"outlier", 6},   {"pixels", 0},
+      {"paired", 1000},     {"sparse", 8},        {"graded", 12},   {"non_finite", 0},
+      {"large_dy", -16},    {"subnormal", 0},     {"huge", 1},      {"offset", 100000},
+      {"exact", 0},         {"variance", -40},    {"offset", 1},    {"cancelling_dy", 0},
+      {"near_constant", 1}, {"variance", 20},     {"pair", 10002},  {"offset", 100},
+      {"outlier", 2},       {"paired", 0},        {"large_dy", 4},  {"offset", 1000000},
+      {"variance", -20},    {"exact", 100},       {"large_dy", -8}, {"graded", 30},
+      {"variance", -3},     {"offset", 10000},    {"sparse", 100}};
+  return points;
+}
+
+/// The regime at the nearest plainer parameter that the format can have: f16 holds no offset of 10^6, and at
+/// one beyond 2^p a deviation of 1 is lost.
+Regime fitting(Regime regime, const Recipe& r) {
+  if (r.dtype.p < f32.p && regime.name == "offset")
+    regime.parameter = std::min(regime.parameter, std::int64_t{1} << (r.dtype.p - 1));
+  Recipe plain;  // of a shape and eps that every regime can have one or the other of
+  plain.pass = Pass::backward_training;
+  plain.dtype = r.dtype;
+  plain.regime = regime;
+  plain.eps = 0.5;
+  plain.shape = regime.name == "pair" ? Shape{2, 1, {}} : Shape{8, 1, {}};
+  while (!impossible(plain).empty() && plain.regime.parameter != 0)
+    plain.regime.parameter /= 2;
+  return plain.regime;
+}
+
+constexpr std::array whole_dtypes{f32, f16, f64, bf16};
+constexpr std::array whole_layouts{contiguous, channels_last, Layout::strided};
+
+/// Sets what depends on the dialect: whether statistics are updated, a momentum where one is required. False
+/// where the dialect has no such pass.
+bool set_dialect(Recipe& r, std::string_view name, bool updates) {
+  const Dialect dialect = *dialect_named(name);
+  r.dialect = name;
+  if (r.pass == Pass::backward_inference && !dialect.semantics.inference_gradient)
+    return false;
+  if (!updates && !uses_running(r.pass))
+    r.running = false;
+  if (!r.momentum && !dialect.semantics.cumulative_average)
+    r.momentum = momentum_01;
+  return true;
+}
+
+class WholeList {
+public:
+  WholeList(std::uint64_t seed) : list_(seed, 2) {}
+
+  /// One recipe of each pass: the pair of dtype and layout turns fastest, then the class of the dialect.
+  void add_row(std::size_t round) {
+    const std::size_t pair = row_ % 12, slot = row_ / 12;
+    for (const Pass pass : all_passes) {
+      const Draw options(0, Stream::recipe, 3 + turn_++);
+      Recipe r;
+      r.pass = pass;
+      r.dtype = whole_dtypes[pair % 4];
+      r.layout = whole_layouts[pair % 3];
+      if (r.layout == Layout::strided)
+        r.layout_seed = 1 + options.below(0, 1000);
+      if (r.dtype.p < f32.p && (slot + slot / classes_.size() + round) % 2 == 1)
+        r.stats = r.dtype;
+      constexpr std::array eps{eps_1e_5, eps_1e_5, eps_1e_3, eps_1e_12, 0x1p+0, 1e-5};
+      const std::array<std::optional<double>, 5> momentum{momentum_01, 0.0, 0.5, std::nullopt, 1.0};
+      r.eps = eps[options.below(1, eps.size())];
+      r.momentum = momentum[options.below(2, momentum.size())];
+      r.affine = options.below(3, 8) != 0;
+      r.running = uses_running(pass) || options.below(4, 8) != 0;
+      r.threads = options.below(5, 4) == 0 ? 2 : 1;
+      const DialectClass& among = classes_[slot % classes_.size()];
+      const std::size_t first = options.below(6, among.members.size());
+      bool has = false;
+      for (std::size_t i = 0; i < among.members.size() && !has; ++i)
+        has = set_dialect(r, among.members[(first + i) % among.members.size()], among.updates);
+      if (!has)  // no dialect of the class has the pass
+        continue;
+      add_regime(r, options);
+    }
+    ++row_;
+  }
+
+  /// What rows meet too seldom: one, two and three values per channel, none, refusals, in all passes and
+  /// formats.
+  void add_edges() {
+    for (const Format& dtype : whole_dtypes)
+      for (const Pass pass : all_passes) {
+        const bool met = (dtype == f32 || dtype == f64) && !takes_dy(pass);
+        for (const Shape& few : {Shape{1, 4, {1}}, Shape{2, 4, {}}, Shape{3, 4, {}}}) {
+          const Layout layout = few.batch == 2 ? Layout::strided : contiguous;
+          Recipe r = recipe_of(pass, dtype, few, layout, few.batch == 1 ? documented : native, {"normal", 0});
+          r.layout_seed = layout == Layout::strided ? 1 : 0;
+          if (!met)
+            list_.add(r);
+        }
+        if (pass == Pass::gradient)
+          for (const double eps : {0.0, eps_1e_12, 1.0}) {
+            Recipe r = recipe_of(pass, dtype, {4, 4, {2, 4}}, contiguous, native, {"variance", -2});
+            r.eps = eps;
+            list_.add(r);
+          }
+      }
+    for (const Pass pass : {Pass::gradient, Pass::backward_training}) {
+      list_.add(recipe_of(pass, f32, {0, 4, {2, 2}}, contiguous, functional, {"normal", 0}));
+      list_.add(recipe_of(pass, f32, {1, 4, {1, 1}}, contiguous, functional, {"normal", 0}));
+    }
+  }
+
+  /// Layers whose sums have depth: 2^11 to 2^16 values per channel.
+  void add_medium() {
+    const std::array all{
+        recipe_of(Pass::backward_training, f32, {2048, 3, {}}, contiguous, native, {"witness_mean", 0}),
+        recipe_of(Pass::backward_training, f32, {8, 2, {16, 16}}, channels_last, native, {"witness_var", 0}),
+        recipe_of(Pass::backward_training, f32, {8, 2, {32, 32}}, Layout::strided, native,
+                  {"cancelling_dy", 0}),
+        recipe_of(Pass::backward_training, f32, {65536, 1, {}}, contiguous, native, {"large_dy", 0}),
+        recipe_of(Pass::gradient, f32, {8, 4, {16, 16}}, contiguous, native, {"offset", 1000}),
+        recipe_of(Pass::gradient, f64, {7, 2, {31, 33}}, channels_last, native, {"mixture", 0}),
+        recipe_of(Pass::gradient, bf16, {16, 4, {14, 14}}, channels_last, native, {"sparse", 8}),
+        recipe_of(Pass::backward_inference, f32, {8, 4, {16, 16}}, channels_last, native, {"offset", 10}),
+        recipe_of(Pass::backward_training, f16, {16, 4, {14, 14}}, channels_last, native, {"normal", 0}),
+        recipe_of(Pass::double_backward, f32, {8, 3, {16, 16}}, contiguous, native, {"normal", 0}),
+        recipe_of(training, f16, {16, 4, {14, 14}}, channels_last, native, {"sparse", 8}),
+        recipe_of(training, bf16, {4, 2, {64, 64}}, contiguous, native, {"offset", 100}),
+        recipe_of(training, f16, {65536, 1, {}}, contiguous, native, {"uniform", 0}),
+        recipe_of(training, f32, {8, 4, {16, 16}}, Layout::strided, native, {"offset", 1000})};
+    for (Recipe r : all) {
+      r.layout_seed = r.layout == Layout::strided ? 1 : 0;
+      list_.add(r);
+    }
+  }
+
+  std::size_t rows() const { return 12 * std::max<std::size_t>(4, classes_.size()); }
+  RecipeList& list() { return list_; }
+
+private:
+  /// The pass's next regime, or the one after it where that is impossible at every shape.
+  void add_regime(Recipe r, const Draw& options) {
+    const auto& points = whole_points();
+    const auto& shapes = small_shapes();
+    const double eps = r.eps;
+    std::size_t& at = regime_[static_cast<std::size_t>(r.pass)];
+    for (std::size_t tries = 0; tries < points.size(); ++tries) {
+      r.regime = fitting(points[at++ % points.size()], r);
+      r.eps = r.regime.name == "exact" ? 0.5 : eps;
+      const std::uint64_t first = options.below(7, shapes.size());
+      for (std::size_t i = 0; i <= shapes.size(); ++i) {
+        // The last is for what no small shape can have (a pair in channels-last needs two places in space).
+        r.shape = i < shapes.size() ? shapes[(first + i) % shapes.size()] : Shape{1, 3, {2}};
+        if ((r.layout != Layout::channels_last || has_space(r.shape)) && impossible(r).empty())
+          return list_.add(r);
+      }
+    }
+  }
+
+  RecipeList list_;
+  std::vector<DialectClass> classes_ = dialect_classes();
+  std::size_t row_ = 0, turn_ = 0;
+  std::array<std::size_t, all_passes.size()> regime_{};
+};
+
+/// Real layers in the passes and formats that the forward list has not; the largest in `deep` alone.
+void add_whole_layers(RecipeList& list, bool largest) {
+  std::size_t turn = 0;
+  for (const Shape& shape : {Shape{2, 32, {56, 56}}, Shape{16, 128, {14, 14}}, Shape{32, 256, {7, 7}}})
+    for (const Pass pass : all_passes)
+      for (const Format& dtype : {f32, f16, bf16}) {
+        if (dtype == f32 && !takes_dy(pass))
+          continue;
+        list.add(recipe_of(pass, dtype, shape, layout_of(turn++), native,
+                           {turn % 2 == 0 ? "sparse" : "normal", turn % 2 == 0 ? 8 : 0}));
+      }
+  list.add(recipe_of(Pass::backward_training, f32, {4, 1, {500, 500}}, contiguous, native, {"normal", 0}));
+  list.add(recipe_of(Pass::gradient, f32, {4, 1, {500, 500}}, contiguous, native, {"offset", 100}));
+  if (!largest)
+    return;
+  for (const Layout layout : {contiguous, channels_last})
+    list.add(recipe_of(Pass::gradient, f32, {32, 64, {112, 112}}, layout, native, {"sparse", 4}));
+  list.add(
+      recipe_of(Pass::backward_training, bf16, {32, 256, {56, 56}}, channels_last, native, {"normal", 0}));
+  list.add(recipe_of(training, f16, {32, 256, {56, 56}}, contiguous, native, {"sparse", 4}));
+}
+
+std::vector<Recipe> whole_recipes(Profile profile, std::uint64_t seed, std::size_t rounds) {
+  WholeList whole(seed);
+  for (std::size_t round = 0; round < rounds; ++round) {
+    for (std::size_t row = 0; row < whole.rows(); ++row)
+      whole.add_row(round);
+    if (round % 10 == 0) {
+      whole.add_edges();
+      whole.add_medium();
+    }
+    if (round % 10 == 9)
+      add_whole_layers(whole.list(), round == 9 && profile == Profile::deep);
+  }
+  return whole.list().take();
+}
+
+/// Both lists in their orders, each evenly spread over the whole.
+std::vector<Recipe> interleaved(std::vector<Recipe> a, std::vector<Recipe> b) {
+  std::vector<Recipe> merged;
+  merged.reserve(a.size() + b.size());
+  std::size_t i = 0, j = 0;
+  while (i < a.size() || j < b.size())
+    if (j == b.size() || (i < a.size() && i * b.size() <= j * a.size()))
+      merged.push_back(std::move(a[i++]));
+    else
+      merged.push_back(std::move(b[j++]));
+  return merged;
+}
+
+std::vector<Recipe> all_recipes(Profile profile, std::uint64_t seed) {
+  const std::size_t rounds = profile == Profile::quick ? 1 : (profile == Profile::standard ? 10 : 100);
+  return interleaved(forward_recipes(profile, seed, rounds), whole_recipes(profile, seed, rounds));
 }
 
 // ---- filters
@@ -317,14 +567,17 @@ void check_names(const Filter& filter) {
   for (const Format& format : formats())
     known.emplace_back(format.name);
   check(filter.dtypes, "dtype", known);
-  check(filter.layouts, "layout",
-        {std::string(to_string(contiguous)), std::string(to_string(channels_last))});
+  known.clear();
+  for (const Layout layout : all_layouts)
+    known.emplace_back(to_string(layout));
+  check(filter.layouts, "layout", known);
   check(filter.dialects, "dialect", dialect_names());
   known.clear();
   for (const RegimeInfo& info : regimes())
     known.emplace_back(info.name);
-  for (const Regime& point : regime_points())
-    known.push_back(to_string(point));
+  for (const auto* points : {&regime_points(), &whole_points()})
+    for (const Regime& point : *points)
+      known.push_back(to_string(point));
   check(filter.regimes, "regime of a profile", known);
 }
 

@@ -10,7 +10,21 @@
 namespace normproof::properties {
 
 /// What a stream of words is for. Appending is free; changing an order changes every recipe.
-enum class Stream : std::uint64_t { recipe, parameters, x, gamma, beta, running_mean, running_var };
+enum class Stream : std::uint64_t {
+  recipe,
+  parameters,
+  x,
+  gamma,
+  beta,
+  running_mean,
+  running_var,
+  dy_parameters,
+  dy,
+  saved,
+  v_x,
+  v_gamma,
+  v_beta
+};
 
 constexpr std::uint64_t golden_ratio = 0x9E3779B97F4A7C15;
 

@@ -1,19 +1,15 @@
-// Recipes: the line of text, read and written, and its expansion into a case.
+// Recipes: the line of text, read and written, and what makes one impossible. Expansion: expand.cpp.
 #include "normproof/properties/recipe.h"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <limits>
-#include <stdexcept>
 
 #include <fmt/format.h>
 
-#include "fixed.h"
 #include "names.h"
 #include "normproof/properties/case_file.h"
 #include "normproof/properties/nearest.h"
-#include "random.h"
 #include "regimes.h"
 
 namespace normproof::properties {
@@ -66,8 +62,7 @@ Outcome read_pass(Recipe& r, std::string_view text) {
   const auto pass = parse_pass(text);
   if (!pass)
     return Refused{"no such pass",
-                   nearest_named(text, std::array{Pass::forward_training, Pass::forward_inference},
-                                 [](Pass p) { return normproof::to_string(p); })};
+                   nearest_named(text, all_passes, [](Pass p) { return normproof::to_string(p); })};
   r.pass = *pass;
   return {};
 }
@@ -77,6 +72,14 @@ Outcome read_dtype(Recipe& r, std::string_view text) {
   if (!format)
     return Refused{"no such dtype", nearest_named(text, formats(), [](const Format& f) { return f.name; })};
   r.dtype = *format;
+  return {};
+}
+
+Outcome read_stats(Recipe& r, std::string_view text) {
+  const auto format = format_named(text);
+  if (!format)
+    return Refused{"no such format", nearest_named(text, formats(), [](const Format& f) { return f.name; })};
+  r.stats = *format;  // beside which dtype is seen at the end of the line
   return {};
 }
 
@@ -119,12 +122,22 @@ Outcome read_shape(Recipe& r, std::string_view text) {
 }
 
 Outcome read_layout(Recipe& r, std::string_view text) {
-  const auto layout = parse_layout(text);
+  const auto colon = text.find(':');
+  const auto layout = parse_layout(text.substr(0, colon));
   if (!layout)
-    return Refused{"no such layout",
-                   nearest_named(text, std::array{Layout::contiguous, Layout::channels_last},
-                                 [](Layout l) { return normproof::to_string(l); })};
+    return Refused{"no such layout", nearest_named(text.substr(0, colon), all_layouts,
+                                                   [](Layout l) { return normproof::to_string(l); })};
   r.layout = *layout;
+  r.layout_seed = 0;
+  if (colon == std::string_view::npos)
+    return {};
+  if (*layout != Layout::strided)
+    return Refused{fmt::format("the layout '{}' takes no seed", text.substr(0, colon)),
+                   std::string(text.substr(0, colon))};
+  const auto seed = parse_integer<std::uint64_t>(text.substr(colon + 1));
+  if (!seed)
+    return Refused{"the seed of a strided layout is an integer of 0 to 2^64 - 1", "strided:1"};
+  r.layout_seed = *seed;
   return {};
 }
 
@@ -221,11 +234,28 @@ struct Field {
   std::string_view name;
   Outcome (*read)(Recipe&, std::string_view);
 };
+/// What the recipe asks for and its dialect does not have: the n/a cells of spec/dialects.md.
+std::string absent_in(const Dialect& dialect, const Recipe& r) {
+  const auto refused = [&](std::string_view what, std::string_view choice) {
+    return refusal("dialect=" + r.dialect, fmt::format("it has no {}", what), choice);
+  };
+  if (r.pass == Pass::backward_inference && !dialect.semantics.inference_gradient)
+    return refused("gradient at given statistics", "dialect=documented");
+  const bool updates = r.running && (r.pass == Pass::forward_training || r.pass == Pass::gradient);
+  if (updates &&
+      std::ranges::find(dialect.not_applicable, "running-variance") != dialect.not_applicable.end())
+    return refused("running statistics to update", "running=0");
+  if (updates && !r.momentum && !dialect.semantics.cumulative_average)
+    return refused("cumulative average", "momentum=" + hex_float(*Recipe{}.momentum));
+  return {};
+}
+
 constexpr std::array fields{
-    Field{"pass", read_pass},       Field{"dtype", read_dtype},       Field{"shape", read_shape},
-    Field{"layout", read_layout},   Field{"dialect", read_dialect},   Field{"regime", read_regime},
-    Field{"eps", read_eps},         Field{"momentum", read_momentum}, Field{"affine", read_affine},
-    Field{"running", read_running}, Field{"threads", read_threads},   Field{"seed", read_seed}};
+    Field{"pass", read_pass},     Field{"dtype", read_dtype},     Field{"stats", read_stats},
+    Field{"shape", read_shape},   Field{"layout", read_layout},   Field{"dialect", read_dialect},
+    Field{"regime", read_regime}, Field{"eps", read_eps},         Field{"momentum", read_momentum},
+    Field{"affine", read_affine}, Field{"running", read_running}, Field{"threads", read_threads},
+    Field{"seed", read_seed}};
 
 std::string_view next_word(std::string_view& line) {
   constexpr std::string_view space = " \t\r\n";
@@ -234,71 +264,6 @@ std::string_view next_word(std::string_view& line) {
   line.remove_prefix(word.size());
   return word;
 }
-
-// ---- expansion
-// ----------------------------------------------------------------------------------------------------
-
-/// gamma in +-[1/2, 2), beta normal; powers of two and small integers where y is to be exact.
-void fill_affine(Case& c, const Recipe& r, const Format& stats, bool exact, std::int64_t channel) {
-  const auto at = static_cast<std::uint64_t>(channel);
-  const Draw gamma(r.seed, Stream::gamma, at), beta(r.seed, Stream::beta, at);
-  const int sign = gamma.sign(0);
-  if (exact) {
-    c.gamma.push_back(sign * power_of_two(static_cast<int>(gamma.below(1, 5)) - 2));
-    c.beta.push_back(static_cast<double>(beta.below(0, 9)) - 4.0);
-    return;
-  }
-  const int128 size = (int128{1} << (fraction_bits - 1)) + 3 * (uniform(gamma, 1) >> 1);
-  c.gamma.push_back(round_once(stats, sign * size, -fraction_bits));
-  c.beta.push_back(round_once(stats, normal(beta, 0), -fraction_bits));
-}
-
-/// Training: any statistics of the past, N(0, 1) and U[1/8, 2). Inference: statistics that could be those of
-/// x, mean within about a quarter of a deviation and variance within a factor of 8, so that y stays of the
-/// size of gamma.
-void fill_running(Case& c, const Recipe& r, const Format& stats, const Centre& centre, std::int64_t channel) {
-  const auto at = static_cast<std::uint64_t>(channel);
-  const Draw mean(r.seed, Stream::running_mean, at), variance(r.seed, Stream::running_var, at);
-  const bool inference = r.pass == Pass::forward_inference;
-  const int128 near = normal(mean, 0);
-  const int128 spread = (int128{1} << (fraction_bits - 3)) + 15 * (uniform(variance, 0) >> 3);
-  if (!inference) {
-    c.running_mean.push_back(round_once(stats, near, -fraction_bits));
-    c.running_var.push_back(round_once(stats, spread, -fraction_bits));
-    return;
-  }
-  c.running_mean.push_back(round_once(stats, centre.location * 4 + (centre.exact_mean ? 0 : near),
-                                      centre.scale - fraction_bits - 2));
-  // A square that leaves the format stays at its edge: subnormal or large, never 0 or infinite.
-  const int square = std::clamp(2 * centre.scale, stats.emin - 4, stats.emax - 1);
-  c.running_var.push_back(centre.variance ? *centre.variance
-                                          : round_once(stats, spread, square - fraction_bits));
-}
-
-class Hash {
-public:
-  void bytes(std::uint64_t word) {
-    for (int i = 0; i < 8; ++i, word >>= 8)
-      state_ = (state_ ^ (word & 0xFF)) * 0x100000001B3;
-  }
-  void number(double value) {
-    bytes(value != value ? 0x7FF8000000000000 : std::bit_cast<std::uint64_t>(value));
-  }
-  void text(std::string_view characters) {
-    bytes(characters.size());
-    for (const char c : characters)
-      state_ = (state_ ^ static_cast<unsigned char>(c)) * 0x100000001B3;
-  }
-  void tensor(const std::vector<double>& values) {
-    bytes(values.size());
-    for (const double value : values)
-      number(value);
-  }
-  std::uint64_t value() const { return state_; }
-
-private:
-  std::uint64_t state_ = 0xCBF29CE484222325;
-};
 
 }  // namespace
 
@@ -309,12 +274,35 @@ std::string to_string(const Regime& regime) {
 }
 
 std::string to_string(const Recipe& r) {
-  return fmt::format(
-      "{} pass={} dtype={} shape={} layout={} dialect={} regime={} eps={} momentum={} affine={:d} "
-      "running={:d} threads={} seed={}",
-      version, normproof::to_string(r.pass), r.dtype.name, normproof::to_string(r.shape),
-      normproof::to_string(r.layout), r.dialect, to_string(r.regime), hex_float(r.eps),
-      r.momentum ? hex_float(*r.momentum) : "none", r.affine, r.running, r.threads, r.seed);
+  const std::string stats =
+      stats_of(r) == usual_stats(r.dtype) ? "" : fmt::format(" stats={}", r.stats->name);
+  const std::string layout_seed = r.layout == Layout::strided ? fmt::format(":{}", r.layout_seed) : "";
+  return fmt::format("{} pass={} dtype={}{} shape={} layout={}{} dialect={} regime={} eps={} momentum={} "
+                     "affine={:d} running={:d} threads={} seed={}",
+                     version, normproof::to_string(r.pass), r.dtype.name, stats,
+                     normproof::to_string(r.shape), normproof::to_string(r.layout), layout_seed, r.dialect,
+                     to_string(r.regime), hex_float(r.eps), r.momentum ? hex_float(*r.momentum) : "none",
+                     r.affine, r.running, r.threads, r.seed);
+}
+
+Format usual_stats(const Format& dtype) {
+  return dtype.p < f32.p ? f32 : dtype;
+}
+
+Format stats_of(const Recipe& r) {
+  return r.stats.value_or(usual_stats(r.dtype));
+}
+
+bool takes_dy(Pass pass) {
+  return pass != Pass::forward_training && pass != Pass::forward_inference;
+}
+
+bool uses_running(Pass pass) {
+  return pass == Pass::forward_inference || pass == Pass::backward_inference;
+}
+
+bool takes_saved(Pass pass) {
+  return pass == Pass::backward_training || pass == Pass::double_backward;
 }
 
 std::variant<Recipe, std::string> parse_recipe(std::string_view line) {
@@ -342,6 +330,8 @@ std::variant<Recipe, std::string> parse_recipe(std::string_view line) {
     if (const Outcome refused = field->read(recipe, word.substr(equals + 1)))
       return refusal(word, refused->reason, fmt::format("{}={}", name, refused->choice));
   }
+  if (recipe.stats == usual_stats(recipe.dtype))
+    recipe.stats.reset();
   return recipe;
 }
 
@@ -371,81 +361,31 @@ std::string impossible(const Recipe& r) {
   if (r.threads < 1 || r.threads > most_threads)
     return refusal(fmt::format("threads={}", r.threads), fmt::format("possible are 1 to {}", most_threads),
                    "1");
-  if (r.pass == Pass::forward_inference && !r.running)
+  if (uses_running(r.pass) && !r.running)
     return refusal("running=0", "inference normalises with the running statistics, so they must be given",
                    "running=1");
+  if (const std::string why = absent_in(*dialect, r); !why.empty())
+    return why;
+  if (const Format stats = stats_of(r); stats != r.dtype && stats != usual_stats(r.dtype))
+    return refusal(
+        fmt::format("stats={}", stats.name),
+        fmt::format(
+            "parameters and statistics of {} tensors are of the same format, or of f32 beside tensors of "
+            "16 bits",
+            r.dtype.name),
+        fmt::format("stats={}", usual_stats(r.dtype).name));
+  if (r.layout != Layout::strided && r.layout_seed != 0)
+    return refusal(fmt::format("layout={}:{}", normproof::to_string(r.layout), r.layout_seed),
+                   "only a strided layout takes a seed",
+                   fmt::format("layout={}", normproof::to_string(r.layout)));
+  if (entry->about_dy && !takes_dy(r.pass))
+    return refusal("regime=" + to_string(r.regime),
+                   fmt::format("it is about dy, which {} is not given", normproof::to_string(r.pass)),
+                   "regime=normal");
   if (const std::string why = entry->impossible(r, r.regime.parameter); !why.empty())
     return fmt::format("'regime={}' is impossible with {} dtype={} eps={}: {}", to_string(r.regime), shape,
                        r.dtype.name, hex_float(r.eps), why);
   return {};
-}
-
-Case expand(const Recipe& r) {
-  if (const std::string why = impossible(r); !why.empty())
-    throw std::invalid_argument(why);
-  const RegimeEntry& entry = *regime_named(r.regime.name);
-  Case c;
-  Problem& p = c.problem;
-  p.pass = r.pass;
-  p.data = r.dtype;
-  p.stats = r.dtype.p < f32.p ? f32 : r.dtype;
-  p.shape = r.shape;
-  p.layout = r.layout;
-  p.dialect = dialect_named(r.dialect)->name;
-  p.semantics = dialect_named(r.dialect)->semantics;
-  p.eps = r.eps;
-  p.momentum = r.momentum;
-  p.affine = r.affine;
-  p.running = r.running;
-  p.threads = r.threads;
-  c.domain = entry.info.domain;
-  c.origin = to_string(r);
-
-  const auto n = static_cast<std::size_t>(r.shape.per_channel());
-  c.x.resize(static_cast<std::size_t>(r.shape.channels) * n);
-  for (std::int64_t channel = 0; channel < r.shape.channels; ++channel) {
-    const auto at = static_cast<std::uint64_t>(channel);
-    const ChannelDraw draw{r, r.regime.parameter, channel, Draw(r.seed, Stream::parameters, at),
-                           Draw(r.seed, Stream::x, at)};
-    const Centre centre = entry.fill(draw, std::span(c.x).subspan(static_cast<std::size_t>(channel) * n, n));
-    if (r.affine)
-      fill_affine(c, r, p.stats, entry.exact_affine, channel);
-    if (r.running)
-      fill_running(c, r, p.stats, centre, channel);
-  }
-  if (r.running)
-    c.num_batches_tracked = static_cast<std::int64_t>(Draw(r.seed, Stream::recipe, 0).below(8, 10));
-  return c;
-}
-
-std::uint64_t fingerprint(const Case& c) {
-  const Problem& p = c.problem;
-  Hash hash;
-  hash.bytes(static_cast<std::uint64_t>(p.pass));
-  for (const Format& format : {p.data, p.stats}) {
-    hash.bytes(static_cast<std::uint64_t>(format.p));
-    hash.bytes(static_cast<std::uint64_t>(format.emax));
-  }
-  hash.bytes(static_cast<std::uint64_t>(p.shape.batch));
-  hash.bytes(static_cast<std::uint64_t>(p.shape.channels));
-  hash.bytes(p.shape.spatial.size());
-  for (const std::int64_t extent : p.shape.spatial)
-    hash.bytes(static_cast<std::uint64_t>(extent));
-  hash.bytes(static_cast<std::uint64_t>(p.layout));
-  hash.text(p.dialect);
-  hash.number(p.eps);
-  hash.bytes(p.momentum ? 1 : 0);
-  hash.number(p.momentum.value_or(0));
-  hash.bytes(p.affine ? 1 : 0);
-  hash.bytes(p.running ? 1 : 0);
-  hash.bytes(static_cast<std::uint64_t>(p.threads));
-  hash.tensor(c.x);
-  hash.tensor(c.gamma);
-  hash.tensor(c.beta);
-  hash.tensor(c.running_mean);
-  hash.tensor(c.running_var);
-  hash.bytes(static_cast<std::uint64_t>(c.num_batches_tracked));
-  return hash.value();
 }
 
 }  // namespace normproof::properties

@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "cotangents.h"
+
 namespace normproof::properties {
 namespace {
 
@@ -354,6 +356,28 @@ Centre fill_non_finite(const ChannelDraw& c, std::span<double> x) {
   return centre;
 }
 
+// ---- regimes of dy
+// ------------------------------------------------------------------------------------------------
+
+/// About a mean of 4, mirrored in half of the channels: there sum dy xhat cancels as well.
+Centre fill_mirrored(const ChannelDraw& c, std::span<double> x) {
+  const int128 location = c.parameters.sign(0) * 4 * one;
+  const bool mirrored = (c.parameters.word(1) & 1) != 0;
+  each(x, [&](std::uint64_t i) {
+    const std::uint64_t at = mirrored ? std::min<std::uint64_t>(i, x.size() - 1 - i) : i;
+    return round_once(c.recipe.dtype, location + normal(c.values, at), -fraction_bits);
+  });
+  return {.location = location, .scale = 0};
+}
+
+std::string large_dy_impossible(const Recipe& r, std::int64_t k) {
+  const int lowest = r.dtype.emin + 8, highest = r.dtype.emax - 4;
+  if (k > highest || k < lowest)
+    return fmt::format("a dy of 2^{} leaves the range of {}; possible are {} to {}", k, r.dtype.name, lowest,
+                       highest);
+  return {};
+}
+
 struct Ingredient {
   std::string_view name;
   std::int64_t parameter;
@@ -428,18 +452,36 @@ constexpr std::array entries{
          "K, K + 1, K - 1 at random places, n = 2^m, eps = 1/2: every output is exact in every order"},
         fill_exact,
         exact_impossible,
-        true},
+        true,
+        exact_dy},
     RegimeEntry{{"mixture", "", 0, 0, 0, core, "every channel draws one of the regimes above"},
                 fill_mixture,
                 possible},
     RegimeEntry{
         {"witness_mean", "", 0, 0, 0, core, "1, u, u, ...: sequential order loses every term but the first"},
         fill_witness_mean,
-        witness_mean_impossible},
+        witness_mean_impossible,
+        false,
+        witness_dbeta_dy},
     RegimeEntry{{"witness_var", "", 0, 0, 0, core,
                  "1, -1, c, -c, ..., c^2 just under 2u: sequential order loses c^2"},
                 fill_witness_var,
-                witness_var_impossible},
+                witness_var_impossible,
+                false,
+                witness_dgamma_dy},
+    RegimeEntry{{"cancelling_dy", "", 0, 0, 0, core,
+                 "sum dy is a few ulps of one of them, in half of the channels sum dy xhat too"},
+                fill_mirrored,
+                possible,
+                false,
+                cancelling_dy,
+                true},
+    RegimeEntry{{"large_dy", "log2 of the size of dy", -24, 24, 16, core, "x close to N(0, 1), dy times 2^K"},
+                fill_normal,
+                large_dy_impossible,
+                false,
+                large_dy,
+                true},
     RegimeEntry{{"subnormal", "", 0, 0, 0, extended, "subnormal values"}, fill_subnormal, possible},
     RegimeEntry{{"huge", "binades above the root of the largest number", 1, 60, 1, extended,
                  "finite values whose squares overflow the format"},
@@ -447,7 +489,9 @@ constexpr std::array entries{
                 huge_impossible},
     RegimeEntry{{"non_finite", "", 0, 0, 0, extended, "one channel holds one NaN or infinity"},
                 fill_non_finite,
-                possible},
+                possible,
+                false,
+                non_finite_dy},
 };
 
 constexpr auto infos = [] {

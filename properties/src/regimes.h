@@ -13,7 +13,7 @@
 
 namespace normproof::properties {
 
-/// What a channel of x is filled from.
+/// What a channel of x, or of dy, is filled from.
 struct ChannelDraw {
   const Recipe& recipe;
   std::int64_t parameter = 0;
@@ -39,8 +39,12 @@ struct RegimeEntry {
   /// Why the recipe's shape, eps or format cannot have it; empty when it can. The parameter is in range
   /// already.
   std::string (*impossible)(const Recipe&, std::int64_t parameter) = nullptr;
-  /// gamma is a power of two and beta a small integer, so that y is exact too.
+  /// gamma is a power of two and beta a small integer, so that y is exact too; so is a saved invstd.
   bool exact_affine = false;
+  /// Fills dy beside the finished x (cotangents.h); none: what networks meet.
+  void (*fill_dy)(const ChannelDraw&, std::span<const double> x, std::span<double> dy) = nullptr;
+  /// Its point is dy: impossible in the forward passes.
+  bool about_dy = false;
 };
 
 std::span<const RegimeEntry> regime_entries();

@@ -192,11 +192,18 @@ struct CaseSource {
   std::function<std::string(std::size_t)> regime;
 };
 
+/// "f32", or "f16/f32" where the statistics have a format of their own.
+std::string dtype_of(const Problem& problem) {
+  std::string name(problem.data.name);
+  if (!(problem.stats == problem.data))
+    name += "/" + std::string(problem.stats.name);
+  return name;
+}
+
 CaseResult try_case(const Case& c, std::string regime, std::span<const impls::KernelInfo> kernels,
                     impls::Runner& runner, const Gate& gate) {
   CaseResult result;
-  result.label = {
-      {c.problem.pass, std::string(c.problem.data.name), c.problem.layout}, std::move(regime), c.origin};
+  result.label = {{c.problem.pass, dtype_of(c.problem), c.problem.layout}, std::move(regime), c.origin};
   reference::Truth truth;
   const auto start = Clock::now();
   if (reference::must_reject(c).empty())

@@ -64,7 +64,9 @@ Trial attempt(const Format& format, const Ball<Real>& y, long slack = 0) {
   const long error = y.error - slack;
   const long exponent = exponent_of(y.value) - 1;
   trial.quantum = static_cast<int>(std::clamp<long>(exponent, format.emin, format.emax)) - format.p + 1;
-  trial.precise = error - trial.quantum <= -off_bits;
+  // Far beyond the range `off` is a huge number of spacings: a relative promise, as a double can keep it.
+  const bool far_beyond = exponent > format.emax + 1 && error - exponent <= -off_bits;
+  trial.precise = error - trial.quantum <= -off_bits || far_beyond;
   if (!trial.precise)
     return trial;
 
@@ -136,6 +138,8 @@ inline Rounded resolve(const Format& format, const Trial& trial, Side side) {
 ///   n < 2^41. Values that do not differ need no ball: x - mean = 0.
 /// - inference: r <= 1/eps <= 2^1074 in the worst placement: below 2^(1024 + 1074 + 1025) = 2^3123.
 /// Running values stay below 2^(1024 + 2048). So 24 + 3123 + 53 + 1074 = 4274 < 4352 bits are enough.
+/// - gradients: r P + shift with P exact (backward_channel.cpp), so without a shift every tier is precise. With one,
+///   below 2^1024, either |r P| <= 2^3123 as before, or the sum is far beyond every range, where a relative error does.
 template <std::size_t Tier = 0, class At, class Compare>
 Rounded settle(const Format& format, const At& at, const Compare& side, Effort& effort) {
   if constexpr (Tier == 0)

@@ -12,6 +12,19 @@ constexpr std::uint64_t low_digit = 0xffffffffU;
 constexpr int lowest_double = -1074;
 constexpr int highest_double = 1024;
 
+/// |v| = m 2^e.
+struct Parts {
+  std::uint64_t m;
+  int e;
+};
+
+Parts parts_of(double v) {
+  const auto bits = std::bit_cast<std::uint64_t>(v);
+  const auto field = static_cast<int>((bits >> 52) & 0x7ff);
+  const std::uint64_t fraction = bits & ((std::uint64_t{1} << 52) - 1);
+  return {field == 0 ? fraction : fraction | (std::uint64_t{1} << 52), std::max(field, 1) - 1075};
+}
+
 }  // namespace
 
 ExactSum::ExactSum(int lowest, int highest)
@@ -62,9 +75,7 @@ ChannelSums sums_of(const double* x, std::int64_t n) {
   ExactSum squares(2 * lowest_double, 2 * highest_double);
   bool any = false;
   for (std::int64_t i = 0; i < n; ++i) {
-    const auto bits = std::bit_cast<std::uint64_t>(x[i]);
-    const auto field = static_cast<int>((bits >> 52) & 0x7ff);
-    if (field == 0x7ff) {
+    if (!std::isfinite(x[i])) {
       result.finite = false;
       result.special += x[i];
       continue;
@@ -73,12 +84,10 @@ ChannelSums sums_of(const double* x, std::int64_t n) {
       result.min = x[i];
     if (x[i] > result.max)
       result.max = x[i];
-    const std::uint64_t fraction = bits & ((std::uint64_t{1} << 52) - 1);
-    const std::uint64_t m = field == 0 ? fraction : fraction | (std::uint64_t{1} << 52);
+    const auto [m, e] = parts_of(x[i]);
     if (m == 0)
       continue;
-    const int e = std::max(field, 1) - 1075;
-    ((bits >> 63) != 0 ? negative : positive).add(m, e);
+    (x[i] < 0 ? negative : positive).add(m, e);
     const Wide square = static_cast<Wide>(m) * m;
     squares.add(static_cast<std::uint64_t>(square), 2 * e);
     squares.add(static_cast<std::uint64_t>(square >> 64), 2 * e + 64);
@@ -92,6 +101,57 @@ ChannelSums sums_of(const double* x, std::int64_t n) {
   result.sum = above - below;
   result.sum_abs = above + below;
   result.squares = squares.value();
+  return result;
+}
+
+ProductSum::ProductSum()
+    : positive_(2 * lowest_double, 2 * highest_double),
+      negative_(2 * lowest_double, 2 * highest_double) {}
+
+void ProductSum::add(double a, double b) {
+  const Parts p = parts_of(a);
+  const Parts q = parts_of(b);
+  const Wide product = static_cast<Wide>(p.m) * q.m;
+  if (product == 0)
+    return;
+  ExactSum& target = std::signbit(a) == std::signbit(b) ? positive_ : negative_;
+  target.add(static_cast<std::uint64_t>(product), p.e + q.e);
+  target.add(static_cast<std::uint64_t>(product >> 64), p.e + q.e + 64);
+}
+
+WeightedSums weighted_sums_of(const double* w, const double* x, std::int64_t n, double mean_hi,
+                              double mean_lo) {
+  WeightedSums result;
+  ProductSum plain, folded, with_x, folded_with_x;
+  bool any = false;
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (!std::isfinite(w[i])) {
+      result.finite = false;
+      result.special += w[i];
+      continue;
+    }
+    if (w[i] == 0)
+      continue;
+    plain.add(w[i], 1);
+    result.max_abs = std::max(result.max_abs, std::abs(w[i]));
+    const auto [m, e] = parts_of(w[i]);
+    const int granularity = e + std::countr_zero(m);
+    if (!any || granularity < result.granularity)
+      result.granularity = granularity;
+    any = true;
+    if (x == nullptr)
+      continue;
+    const bool above = x[i] > mean_hi || (x[i] == mean_hi && mean_lo < 0);
+    const double t = above ? std::abs(w[i]) : -std::abs(w[i]);
+    with_x.add(w[i], x[i]);
+    folded.add(t, 1);
+    folded_with_x.add(t, x[i]);
+  }
+  result.sum = plain.value();
+  result.sum_abs = plain.magnitude();
+  result.with_x = with_x.value();
+  result.folded = folded.value();
+  result.folded_with_x = folded_with_x.value();
   return result;
 }
 

@@ -1,4 +1,4 @@
-// Exact sums of one channel: of x, |x| and x^2.
+// Exact sums of one channel: of x, |x| and x^2; of other values w, and of their products with x.
 #pragma once
 
 #include <cstdint>
@@ -42,5 +42,34 @@ struct ChannelSums {
 };
 
 ChannelSums sums_of(const double* x, std::int64_t n);
+
+/// Sums of finite products of two doubles, of either sign.
+class ProductSum {
+public:
+  ProductSum();
+  void add(double a, double b);
+  Dyadic value() const { return positive_.value() - negative_.value(); }
+  Dyadic magnitude() const { return positive_.value() + negative_.value(); }
+
+private:
+  ExactSum positive_;
+  ExactSum negative_;
+};
+
+/// Sums of the gradients: of values w (dy, or its cotangent) that belong to the values x of a channel.
+struct WeightedSums {
+  Dyadic sum;      ///< of w
+  Dyadic sum_abs;  ///< of |w|
+  Dyadic with_x;   ///< of w x
+  /// Of t and of t x, with t = |w| sign(x - m): sum |w (x - m)| = folded_with_x - m folded.
+  Dyadic folded, folded_with_x;
+  double max_abs = 0;
+  int granularity = 0;  ///< largest g with every w a multiple of 2^g (0 if all are 0)
+  bool finite = true;   ///< no NaN, no infinity in w; if false, the sums mean nothing
+  double special = 0;   ///< the IEEE sum of the values of w that are not finite
+};
+
+/// mean_hi + mean_lo is m to more than a double; mean_hi is m rounded. Without x the sums with x stay 0.
+WeightedSums weighted_sums_of(const double* w, const double* x, std::int64_t n, double mean_hi, double mean_lo);
 
 }  // namespace normproof::reference

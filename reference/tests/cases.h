@@ -44,6 +44,29 @@ inline Case inference(Case c, std::vector<double> mean, std::vector<double> var)
   return with_running(std::move(c), std::move(mean), std::move(var), std::nullopt);
 }
 
+/// The case of a forward pass in training turned into one of its gradients: truth B.
+inline Case gradient(Case c, std::vector<double> dy) {
+  c.problem.pass = Pass::gradient;
+  c.dy = std::move(dy);
+  return c;
+}
+
+/// Truth A.
+inline Case backward(Case c, std::vector<double> dy, std::vector<double> mean, std::vector<double> invstd) {
+  c.problem.pass = Pass::backward_training;
+  c.dy = std::move(dy);
+  c.saved_mean = std::move(mean);
+  c.saved_invstd = std::move(invstd);
+  return c;
+}
+
+inline Case backward_inference(Case c, std::vector<double> dy, std::vector<double> mean, std::vector<double> var) {
+  c = inference(std::move(c), std::move(mean), std::move(var));
+  c.problem.pass = Pass::backward_inference;
+  c.dy = std::move(dy);
+  return c;
+}
+
 /// Numbers of a format from integers: significand bits and exponent drawn separately, so every binade of the
 /// range is as likely and no libm takes part.
 class Numbers {

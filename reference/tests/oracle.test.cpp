@@ -181,8 +181,10 @@ Case random_case(Numbers& numbers) {
   const std::optional<double> momenta[]{0.0, 0x1.99999ap-4, 0.5, 1.0, std::nullopt};
   c = with_running(std::move(c), std::move(mean), std::move(var), momenta[numbers.integer(0, 5)]);
   c.num_batches_tracked = numbers.integer(0, 10);
-  c.problem.semantics = dialects()[static_cast<std::size_t>(numbers.integer(0, 2))].semantics;
-  return c;
+  const auto dialect = static_cast<std::size_t>(numbers.integer(0, static_cast<std::int64_t>(dialects().size())));
+  c.problem.semantics = dialects()[dialect].semantics;
+  c.problem.dialect = dialects()[dialect].name;
+  return must_reject(c).empty() ? c : random_case(numbers);
 }
 
 TEST(Oracle, BothRoutesAgreeOnRandomAndAdversarialElements) {
@@ -536,7 +538,10 @@ TEST(Oracle, WhatIsNoCaseIsRefusedByName) {
   c.problem.pass = Pass::forward_inference;
   EXPECT_NE(message(c).find("running_mean"), std::string::npos);
   c = plain(f32, 1, {}, 1);
-  EXPECT_NE(message(c).find("no values"), std::string::npos);
+  c.problem.semantics.empty_batch = EmptyBatch::rejected;
+  EXPECT_NE(message(c).find("without values"), std::string::npos);
+  c = plain(f32, 1, {1, 2}, inf);
+  EXPECT_NE(message(c).find("eps"), std::string::npos);
   c = plain(f32, 1, {1, 2}, 0);
   c.problem.semantics.zero_eps = ZeroEps::rejected;
   EXPECT_NE(message(c).find("eps = 0"), std::string::npos);

@@ -4,11 +4,25 @@
 namespace normproof {
 
 std::string_view to_string(Pass pass) {
-  return pass == Pass::forward_training ? "forward-training" : "forward-inference";
+  switch (pass) {
+  case Pass::forward_training:
+    return "forward-training";
+  case Pass::forward_inference:
+    return "forward-inference";
+  case Pass::backward_training:
+    return "backward-training";
+  case Pass::backward_inference:
+    return "backward-inference";
+  case Pass::gradient:
+    return "gradient";
+  case Pass::double_backward:
+    return "double-backward";
+  }
+  return "?";
 }
 
 std::optional<Pass> parse_pass(std::string_view text) {
-  for (const Pass pass : {Pass::forward_training, Pass::forward_inference})
+  for (const Pass pass : all_passes)
     if (text == to_string(pass))
       return pass;
   return std::nullopt;
@@ -28,6 +42,18 @@ std::string_view to_string(Output output) {
     return "running_mean";
   case Output::running_var:
     return "running_var";
+  case Output::dbeta:
+    return "dbeta";
+  case Output::dgamma:
+    return "dgamma";
+  case Output::dx:
+    return "dx";
+  case Output::grad_dy:
+    return "grad_dy";
+  case Output::grad_x:
+    return "grad_x";
+  case Output::grad_gamma:
+    return "grad_gamma";
   }
   return "?";
 }
@@ -40,20 +66,23 @@ std::optional<Output> parse_output(std::string_view text) {
 }
 
 const Format& format_of(const Problem& problem, Output output) {
-  return output == Output::y ? problem.data : problem.stats;
+  return per_element(output) ? problem.data : problem.stats;
 }
 
 bool is_defined(const Problem& problem, Output output) {
-  switch (output) {
-  case Output::y:
-    return true;
-  case Output::mean:
-  case Output::var:
-  case Output::invstd:
-    return problem.pass == Pass::forward_training;
-  case Output::running_mean:
-  case Output::running_var:
-    return problem.pass == Pass::forward_training && problem.running;
+  switch (problem.pass) {
+  case Pass::forward_training:
+    if (output == Output::running_mean || output == Output::running_var)
+      return problem.running;
+    return output == Output::y || output == Output::mean || output == Output::var || output == Output::invstd;
+  case Pass::forward_inference:
+    return output == Output::y;
+  case Pass::backward_training:
+  case Pass::backward_inference:
+  case Pass::gradient:
+    return output == Output::dbeta || output == Output::dgamma || output == Output::dx;
+  case Pass::double_backward:
+    return output == Output::grad_dy || output == Output::grad_x || output == Output::grad_gamma;
   }
   return false;
 }

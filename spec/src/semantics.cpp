@@ -1,43 +1,133 @@
-// The dialects in force, as points in the space of semantics (spec/batch_norm.md names the clauses they
-// differ in).
+// The dialects in force, read from spec/dialects.json, which the build embeds: there is one table.
 #include "normproof/spec/semantics.h"
 
-#include <array>
+#include <deque>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "dialects.json.h"
 
 namespace normproof {
 namespace {
 
-constexpr Semantics documented{};
+using nlohmann::json;
 
-/// PyTorch feeds the unbiased variance into the running one and normalises by the biased one.
-constexpr Semantics pytorch_functional{
-    .running = VarianceKind::unbiased, .single_value = SingleValue::rejected, .zero_eps = ZeroEps::rejected};
-constexpr Semantics pytorch_native{.running = VarianceKind::unbiased,
-                                   .single_value = SingleValue::unbiased_is_nan,
-                                   .zero_eps = ZeroEps::zero_invstd};
-
-constexpr std::array all_dialects{
-    Dialect{"documented", documented,
-            "biased variance normalises and runs, eps inside the root, momentum weighs the new batch",
-            "the published explanations that spec/claims.md lists"},
-    Dialect{"pytorch/native_batch_norm", pytorch_native,
-            "unbiased running variance, NaN at one value per channel; v = eps = 0 gives invstd 0 in training",
-            "torch.native_batch_norm: aten/src/ATen/native/Normalization.cpp"},
-    Dialect{"pytorch/F.batch_norm", pytorch_functional,
-            "unbiased running variance; refuses one value per channel in training, and eps = 0",
-            "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.batch_norm.html"},
+/// A dialect and the strings that its views look at.
+struct Row {
+  std::string name;
+  std::string summary;
+  std::deque<std::string> names;
+  std::vector<std::string_view> not_applicable;
+  Semantics semantics;
 };
+
+/// The cells of one dialect.
+class Cells {
+public:
+  Cells(const json& cells, Row& row) : cells_(cells), row_(row) {}
+
+  /// The value that the cell spells; for n/a `otherwise` stays, and the knob is listed.
+  template <class Value>
+  void read(const char* knob, Value& target, std::initializer_list<std::pair<std::string_view, Value>> spellings) {
+    const std::string& text = value(knob);
+    if (text == "n/a")
+      return;
+    for (const auto& [spelling, meaning] : spellings)
+      if (text == spelling) {
+        target = meaning;
+        return;
+      }
+    throw std::logic_error("dialects.json: " + row_.name + ", " + knob + " is '" + text + "', which has no meaning");
+  }
+  const std::string& value(const char* knob) const {
+    return cells_.at(knob).at("value").get_ref<const std::string&>();
+  }
+
+private:
+  const json& cells_;
+  Row& row_;
+};
+
+Row row_of(const json& dialect) {
+  Row row;
+  row.name = dialect.at("name");
+  row.summary = dialect.at("summary");
+  const json& cells = dialect.at("cells");
+  for (const auto& [knob, cell] : cells.items())
+    if (cell.at("value") == "n/a")
+      row.not_applicable.push_back(row.names.emplace_back(knob));
+  Semantics& s = row.semantics;
+  Cells table(cells, row);
+  table.read("eps-placement", s.eps,
+             {{"inside-root", EpsPlacement::inside_root},
+              {"outside-root", EpsPlacement::outside_root},
+              {"added-to-deviation", EpsPlacement::added_to_deviation},
+              {"omitted", EpsPlacement::omitted},
+              {"doubled", EpsPlacement::doubled},
+              {"clamped", EpsPlacement::clamped}});
+  for (const auto& [knob, target] : {std::pair{"normalising-variance", &s.normalising},
+                                     std::pair{"running-variance", &s.running}})
+    table.read(knob, *target, {{"biased", VarianceKind::biased}, {"unbiased", VarianceKind::unbiased}});
+  table.read("momentum-sense", s.momentum,
+             {{"weight-of-new", MomentumSense::weight_of_new}, {"weight-of-old", MomentumSense::weight_of_old}});
+  s.cumulative_average = table.value("momentum-none") == "cumulative-average";
+  table.read("saved", s.saved,
+             {{"mean+invstd", SavedStatistic::invstd},
+              {"mean+var", SavedStatistic::variance},
+              {"none", SavedStatistic::none}});
+  // Where one value per channel may be refused it may also be computed; the unbiased variance is then 0/0.
+  s.may_refuse_single_value = table.value("n-1") == "either";
+  table.read("n-1", s.single_value,
+             {{"defined", SingleValue::defined},
+              {"nan", SingleValue::unbiased_is_nan},
+              {"either", SingleValue::unbiased_is_nan},
+              {"rejected", SingleValue::rejected}});
+  table.read("n-0", s.empty_batch,
+             {{"rejected", EmptyBatch::rejected}, {"empty", EmptyBatch::accepted}, {"either", EmptyBatch::either}});
+  table.read("eps-0", s.zero_eps,
+             {{"formula", ZeroEps::formula},
+              {"zero-invstd", ZeroEps::zero_invstd},
+              {"rejected", ZeroEps::rejected}});
+  table.read("negative-variance", s.negative_variance,
+             {{"nan", NegativeVariance::nan},
+              {"rejected", NegativeVariance::rejected},
+              {"either", NegativeVariance::either}});
+  s.inference_gradient = table.value("eval-gradient") == "defined";
+  return row;
+}
+
+/// Parsed once; never moved, since the dialects look into it.
+const std::vector<Dialect>& table() {
+  static const std::deque<Row> rows = [] {
+    const json document = json::parse(dialects_json);
+    std::deque<Row> result;
+    for (const json& dialect : document.at("dialects"))
+      result.push_back(row_of(dialect));
+    return result;
+  }();
+  static const std::vector<Dialect> dialects = [] {
+    std::vector<Dialect> result;
+    for (const Row& row : rows)
+      result.push_back({row.name, row.semantics, row.summary, "spec/dialects.md", row.not_applicable});
+    return result;
+  }();
+  return dialects;
+}
 
 }  // namespace
 
 std::span<const Dialect> dialects() {
-  return all_dialects;
+  return table();
 }
 
 std::optional<Dialect> dialect_named(std::string_view name) {
   if (name == "pytorch")
     name = "pytorch/native_batch_norm";
-  for (const Dialect& dialect : all_dialects)
+  for (const Dialect& dialect : table())
     if (dialect.name == name)
       return dialect;
   return std::nullopt;

@@ -2,6 +2,7 @@
 #include "normproof/spec/shape.h"
 
 #include <algorithm>
+#include <utility>
 #include <charconv>
 
 namespace normproof {
@@ -72,11 +73,19 @@ std::optional<Shape> parse_shape(std::string_view text) {
 }
 
 std::string_view to_string(Layout layout) {
-  return layout == Layout::contiguous ? "contiguous" : "channels-last";
+  switch (layout) {
+  case Layout::contiguous:
+    return "contiguous";
+  case Layout::channels_last:
+    return "channels-last";
+  case Layout::strided:
+    return "strided";
+  }
+  return "?";
 }
 
 std::optional<Layout> parse_layout(std::string_view text) {
-  for (const Layout layout : {Layout::contiguous, Layout::channels_last})
+  for (const Layout layout : all_layouts)
     if (text == to_string(layout))
       return layout;
   return std::nullopt;
@@ -98,6 +107,51 @@ std::vector<std::int64_t> strides(const Shape& shape, Layout layout) {
     place(1);
   place(0);
   return result;
+}
+
+namespace {
+
+/// SplitMix64 as a counter-based generator: the n-th number of (seed, tensor).
+std::uint64_t draw(std::uint64_t seed, int tensor, std::uint64_t n) {
+  std::uint64_t z = seed + 0x9E3779B97F4A7C15U * (static_cast<std::uint64_t>(tensor) * 64 + n + 1);
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+  return z ^ (z >> 31);
+}
+
+Placement place_axes(const std::vector<std::int64_t>& axes, std::uint64_t seed, int tensor) {
+  std::vector<std::size_t> order(axes.size());  // innermost first
+  for (std::size_t i = 0; i < order.size(); ++i)
+    order[i] = i;
+  for (std::size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[draw(seed, tensor, i) % i]);
+  Placement result;
+  result.strides.resize(axes.size());
+  result.offset = 1 + 2 * static_cast<std::int64_t>(draw(seed, tensor, 0) % 4);
+  std::int64_t stride = 1 + static_cast<std::int64_t>(draw(seed, tensor, 20) % 3);
+  std::int64_t last = 0;
+  for (const std::size_t axis : order) {
+    const std::int64_t extent = std::max<std::int64_t>(axes[axis], 1);
+    result.strides[axis] = stride;
+    last += (extent - 1) * stride;
+    stride = stride * extent + static_cast<std::int64_t>(draw(seed, tensor, 30 + axis) % 4);
+  }
+  result.extent = result.offset + last + 1;
+  return result;
+}
+
+}  // namespace
+
+Placement placement(const Shape& shape, Layout layout, std::uint64_t seed, int tensor) {
+  if (layout != Layout::strided)
+    return {strides(shape, layout), 0, shape.elements()};
+  return place_axes(axes_of(shape), seed, tensor);
+}
+
+Placement channel_placement(std::int64_t channels, Layout layout, std::uint64_t seed, int tensor) {
+  if (layout != Layout::strided)
+    return {{1}, 0, channels};
+  return place_axes({channels}, seed, tensor);
 }
 
 }  // namespace normproof

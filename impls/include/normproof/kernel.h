@@ -29,8 +29,7 @@ extern "C" {
 #define NP_EXPORT __attribute__((visibility("default")))
 #endif
 
-/* --- tensors: layout-identical to DLPack's DLDevice, DLDataType and DLTensor
- * ------------------------------------ */
+/* --- tensors: layout-identical to DLPack's DLDevice, DLDataType and DLTensor --- */
 
 typedef struct np_device {
   int32_t type; /* DLDeviceType: 1 CPU, 2 CUDA */
@@ -61,15 +60,16 @@ typedef struct np_scalar {
   np_dtype dtype;
 } np_scalar;
 
-/* --- problems
- * -------------------------------------------------------------------------------------------------- */
+/* --- problems --- */
 
 typedef enum np_pass {
   NP_FORWARD_TRAINING = 1,
   NP_FORWARD_INFERENCE = 2,
   NP_BACKWARD_TRAINING = 3,
   NP_BACKWARD_INFERENCE = 4,
-  NP_DOUBLE_BACKWARD = 5
+  NP_DOUBLE_BACKWARD = 5,
+  NP_GRADIENT =
+      6 /* forward training, then the backward with whatever the forward saved: reports dx, dgamma, dbeta */
 } np_pass;
 
 /* The documented semantics are the zeros. A kernel answers `query` with NP_UNSUPPORTED for a point that it
@@ -98,8 +98,8 @@ typedef struct np_problem {
   int32_t ndim;                   /* 2 + number of spatial axes */
   int32_t threads;                /* threads the kernel may use, at least 1 */
   int64_t shape[NP_MAX_RANK];     /* batch, channel, spatial... */
-  int64_t x_strides[NP_MAX_RANK]; /* elements */
-  int64_t y_strides[NP_MAX_RANK];
+  int64_t x_strides[NP_MAX_RANK]; /* elements; for planning: every tensor of run() carries its own */
+  int64_t y_strides[NP_MAX_RANK]; /* of y, in the backward passes of dy */
   np_scalar eps;
   np_scalar momentum; /* read only if has_momentum; otherwise cumulative average */
   int32_t has_momentum;
@@ -112,8 +112,7 @@ typedef struct np_problem {
   int32_t in_place;         /* y and x are the same buffer */
 } np_problem;
 
-/* --- capabilities and claims
- * ----------------------------------------------------------------------------------- */
+/* --- capabilities and claims --- */
 
 enum {
   NP_OUT_Y = 1u << 0,
@@ -121,7 +120,13 @@ enum {
   NP_OUT_VAR = 1u << 2,
   NP_OUT_INVSTD = 1u << 3,
   NP_OUT_RUNNING_MEAN = 1u << 4,
-  NP_OUT_RUNNING_VAR = 1u << 5
+  NP_OUT_RUNNING_VAR = 1u << 5,
+  NP_OUT_DBETA = 1u << 6,
+  NP_OUT_DGAMMA = 1u << 7,
+  NP_OUT_DX = 1u << 8,
+  NP_OUT_GRAD_DY = 1u << 9,
+  NP_OUT_GRAD_X = 1u << 10,
+  NP_OUT_GRAD_GAMMA = 1u << 11
 };
 
 typedef enum np_family { NP_FAMILY_UNKNOWN = 0, NP_CENTRED = 1, NP_MERGED = 2, NP_TEXTBOOK = 3 } np_family;
@@ -151,8 +156,7 @@ typedef struct np_capability {
   np_claims claims;
 } np_capability;
 
-/* --- running
- * --------------------------------------------------------------------------------------------------- */
+/* --- running --- */
 
 /* In training running_mean, running_var and num_batches_tracked are updated in place. In inference
  * running_mean and running_var are the statistics used, and nothing is updated. */
@@ -170,6 +174,23 @@ typedef struct np_tensors {
   np_tensor* invstd;
   void* workspace;
   void* reserve;
+  /* Backward passes: dy (like y), the statistics that the forward saved (training) or running_mean and
+   * running_var (inference), and the gradients. NP_GRADIENT has no saved statistics: the kernel's forward
+   * makes them. */
+  const np_tensor* dy;
+  const np_tensor* saved_mean;
+  const np_tensor* saved_invstd;
+  np_tensor* dx;
+  np_tensor* dgamma;
+  np_tensor* dbeta;
+  /* Double backward: the cotangents of dx, dgamma and dbeta, each of which may be absent (then it is zero),
+   * and the gradients of <v_x, dx> + <v_gamma, dgamma> + <v_beta, dbeta> with respect to dy, x and gamma. */
+  const np_tensor* v_x;
+  const np_tensor* v_gamma;
+  const np_tensor* v_beta;
+  np_tensor* grad_dy;
+  np_tensor* grad_x;
+  np_tensor* grad_gamma;
 } np_tensors;
 
 typedef enum np_status {

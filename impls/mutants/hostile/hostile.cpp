@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -17,15 +18,23 @@
 namespace {
 
 using namespace normproof::impls::cpu;
-using Correct = Training<TwoPass, Affine::centred>;
+/// The correct kernel. One width per problem is enough to misbehave in.
+struct Correct : Training<TwoPass, Affine::centred> {
+  static void check(const np_problem& p) {
+    Training::check(p);
+    if (is_half(p.data_dtype))
+      throw Refusal{NP_UNSUPPORTED, "f32 and f64 only"};
+  }
+};
 
 /// A correct kernel with Deed::after(problem, tensors) behind it.
 template <class Deed>
 struct Then : Correct {
-  template <class Data>
+  template <class Data, class Stat>
   static void run(const np_problem& p, const np_tensors& t) {
-    Correct::run<Data>(p, t);
-    Deed::template after<Data>(p, t);
+    Correct::run<Data, Stat>(p, t);
+    if constexpr (std::is_floating_point_v<Data>)
+      Deed::template after<Data>(p, t);
   }
 };
 
@@ -61,11 +70,11 @@ struct EndlessLoop {
 
 /// The last element of y gets the bits that it had before.
 struct UnwrittenOutput : Correct {
-  template <class Data>
+  template <class Data, class Stat>
   static void run(const np_problem& p, const np_tensors& t) {
     Data& last = elements<Data>(t.y)[p.shape[0] * p.shape[1] - 1];
     const Data before = last;
-    Correct::run<Data>(p, t);
+    Correct::run<Data, Stat>(p, t);
     last = before;
   }
 };
@@ -120,7 +129,7 @@ struct OtherBitsEachTime {
 struct Throw {
   static void check(const np_problem&) {}
   static void describe(const np_problem&, np_capability&) {}
-  template <class Data>
+  template <class, class>
   static void run(const np_problem&, const np_tensors&) {
     throw 7;  // not an exception that the glue turns into a code
   }
@@ -144,7 +153,7 @@ struct WrongStructSize : Correct {
 };
 
 struct Fails : Correct {
-  template <class Data>
+  template <class, class>
   static void run(const np_problem&, const np_tensors&) {
     std::fputs("a line on stderr\n", stderr);
     throw Refusal{NP_FAILED, "out of luck"};

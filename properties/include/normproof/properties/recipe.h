@@ -18,8 +18,8 @@
 
 namespace normproof::properties {
 
-/// How the values of x are made. `parameter` is the number behind the colon of "offset:1000" (its meaning is
-/// the regime's), 0 where the regime takes none.
+/// How the values of x, and in the backward passes those of dy, are made. `parameter` is the number behind
+/// the colon of "offset:1000" (its meaning is the regime's), 0 where the regime takes none.
 struct Regime {
   std::string name = "normal";
   std::int64_t parameter = 0;
@@ -39,8 +39,10 @@ std::span<const RegimeInfo> regimes();
 struct Recipe {
   Pass pass = Pass::forward_training;
   Format dtype = f32;
+  std::optional<Format> stats;  ///< of parameters and statistics; absent where it is the usual one (stats_of)
   Shape shape{8, 4, {4, 4}};
   Layout layout = Layout::contiguous;
+  std::uint64_t layout_seed = 0;  ///< Layout::strided only, 0 otherwise
   std::string dialect = "documented";
   Regime regime;
   double eps = 0x1.4f8b58p-17;                     ///< written as a hex float
@@ -53,10 +55,23 @@ struct Recipe {
   friend bool operator==(const Recipe&, const Recipe&) = default;
 };
 
+/// The format of gamma, beta and the statistics: the recipe's, or the usual one, f32 for tensors of 16 bits
+/// and that of the tensors for others. Pairs that are a problem at all: spec/bounds/formats.md.
+Format stats_of(const Recipe& recipe);
+Format usual_stats(const Format& dtype);
+
+/// Whether the pass is given dy.
+bool takes_dy(Pass pass);
+/// Whether the pass normalises with the running statistics, which must then be given.
+bool uses_running(Pass pass);
+/// Whether the pass is given saved statistics.
+bool takes_saved(Pass pass);
+
 /// The canonical line, every field written:
 /// np1 pass=forward-training dtype=f32 shape=8x4x4x4 layout=contiguous dialect=documented regime=offset:1000
 ///     eps=0x1.4f8b58p-17 momentum=0x1.99999ap-4 affine=1 running=1 threads=1 seed=1
-/// (one line). parse(to_string(r)) == r.
+/// (one line). stats=f16 stands behind dtype where it is not the usual one; a strided layout carries its
+/// seed: layout=strided:7. parse(to_string(r)) == r.
 std::string to_string(const Recipe& recipe);
 std::string to_string(const Regime& regime);
 
@@ -72,7 +87,8 @@ std::variant<Recipe, std::string> parse_recipe(std::string_view line);
 Case expand(const Recipe& recipe);
 std::string impossible(const Recipe& recipe);
 
-/// FNV-1a over the bits of every tensor and scalar of a case: the golden hash, and the key for sharding.
+/// FNV-1a over the bits of every tensor and scalar of a case: the golden hash, and the key for sharding. What
+/// only some passes have is hashed where it is present.
 std::uint64_t fingerprint(const Case& c);
 
 }  // namespace normproof::properties

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "normproof/spec/case.h"
@@ -30,6 +31,24 @@ struct Exactness {
   bool constant = false;  ///< all values equal (BN-NUM-11)
 };
 
+/// Of the gradients, at the mean m and invstd r that they are judged at (spec/bounds/backward.md,
+/// double_backward.md). Exact sums rounded once, so they are good where they cancel. Sums of a tensor with a
+/// non-finite value are NaN; those with x also where x, m or r is not finite.
+struct GradientFacts {
+  double mean_hi = 0, mean_lo = 0, invstd = 0;  ///< m = mean_hi + mean_lo and r
+  double G = 0, G1 = 0;                         ///< sum dy, sum |dy|
+  double H = 0, H1 = 0;                         ///< sum dy xhat, sum |dy xhat|
+  double max_deviation = 0;                     ///< X = max |x - m|
+  double max_dy = 0;                            ///< max |dy|
+  bool exact_dbeta = false, exact_dgamma = false, exact_dx = false;  ///< J1, J2, J3 of BN-NUM-26
+  /// Double backward, with v = v_x, 0 where it is absent.
+  double V = 0, V1 = 0;  ///< sum v, sum |v|
+  double W = 0, W1 = 0;  ///< sum v xhat, sum |v xhat|
+  double Z = 0, Z1 = 0;  ///< sum v dy, sum |v dy|
+  double max_v = 0;      ///< max |v|
+  bool finite = true;    ///< every dy and every v is finite
+};
+
 /// Facts of one channel under the statistics that normalise it (the batch's in training, the given ones in
 /// inference), each with a relative error below 2^-45 where a normal double holds it; mean = mean_hi +
 /// mean_lo to 2^-90 of |mean|. Facts that do not exist (sums of a channel with a non-finite value) are NaN.
@@ -44,6 +63,7 @@ struct ChannelFacts {
   double max_abs = 0;
   bool finite = true;  ///< every x is finite
   Exactness exact;
+  GradientFacts gradient;  ///< backward passes
 };
 
 /// How the truth was decided, for reports and audits.
@@ -65,15 +85,32 @@ struct Truth {
 /// channel on up to `threads` threads. Throws std::invalid_argument for a case that is no case (wrong
 /// lengths, values that their format does not hold, a problem that must be rejected). Thread-safe.
 ///
+/// backward_training and double_backward evaluate the closed form at the saved statistics (truth A), gradient
+/// at the exact statistics of x (truth B; for wrong EpsPlacement and normalising variance the gradient of that
+/// wrong forward pass), backward_inference at the running statistics.
+///
 /// Special values follow IEEE arithmetic on the formula. In training a non-finite x concerns its channel
 /// alone: the mean is that infinity if all non-finite values are it, else NaN; var, invstd and y are NaN. v +
-/// eps = 0 gives invstd = inf (or what ZeroEps says), v + eps < 0, possible in inference only, NaN. n = 1
-/// gives y = beta, and NaN for an unbiased variance. EpsPlacement::outside_root and added_to_deviation have
-/// no exact arbiter: there a value that agrees with a midpoint to some 4000 bits counts as the tie.
+/// eps = 0 gives invstd = inf (or what ZeroEps says), v + eps < 0 NaN. n = 1 gives y = beta, and NaN for an
+/// unbiased variance. Where an infinity or a NaN enters a training-mode gradient (dgamma, dx and the second
+/// order, by way of x, dy, v, gamma or the statistics), its truth is NaN and stands for "not finite": which of
+/// the two it is depends on the order of operations (BN-BWD-10, -11). dbeta and the gradients of inference are the
+/// formula's own. n = 0 leaves the running statistics and gives dbeta = dgamma = grad_gamma = 0.
+/// EpsPlacement::outside_root and added_to_deviation have no exact arbiter: there a value that agrees with a
+/// midpoint to some 4000 bits counts as the tie.
 Truth truth_of(const Case& c, int threads = 1);
 
-/// Whether the specification demands that a kernel refuses the case (for instance F.batch_norm with one value
-/// per channel); then the reason, else empty.
+/// What the specification demands of the entry point: to compute the case, to refuse it, or either of the two
+/// (implementation-defined).
+enum class Ruling { accept, reject, either };
+struct Admission {
+  Ruling ruling = Ruling::accept;
+  std::string reason;  ///< for `reject` and `either`
+};
+Admission admission_of(const Case& c);
+
+/// The reason for which a kernel must refuse the case (for instance F.batch_norm with one value per channel), else
+/// empty.
 std::string must_reject(const Case& c);
 
 }  // namespace normproof::reference

@@ -25,12 +25,20 @@ struct Case {
   std::vector<double> running_var;   ///< before the update; in inference the variance that is used
   std::int64_t num_batches_tracked = 0;
 
+  std::vector<double> dy;            ///< backward passes: the gradient of y, like x
+  std::vector<double> saved_mean;    ///< backward_training and double_backward: the statistics to use
+  std::vector<double> saved_invstd;
+  std::vector<double> v_x;           ///< double_backward: the cotangent of dx, like x; may be absent
+  std::vector<double> v_gamma;       ///< the cotangents of dgamma and dbeta, per channel; may be absent
+  std::vector<double> v_beta;
+
   Domain domain = Domain::core;
   std::string origin;  ///< the recipe line or the case file that it came from: what `replay` takes
 
   /// The values of one channel.
-  const double* channel(std::int64_t c) const {
-    return x.data() + static_cast<std::size_t>(c) * static_cast<std::size_t>(problem.shape.per_channel());
+  const double* channel(std::int64_t c) const { return channel(x, c); }
+  const double* channel(const std::vector<double>& values, std::int64_t c) const {
+    return values.data() + static_cast<std::size_t>(c) * static_cast<std::size_t>(problem.shape.per_channel());
   }
 };
 

@@ -13,17 +13,49 @@
 
 namespace normproof {
 
-enum class Pass { forward_training, forward_inference };
+/// backward_training is judged at the saved statistics that it is given (truth A), gradient is forward training and
+/// then the same kernel's backward with whatever it saved, judged against the true gradient of x (truth B).
+enum class Pass {
+  forward_training,
+  forward_inference,
+  backward_training,
+  backward_inference,
+  gradient,
+  double_backward
+};
+inline constexpr std::array all_passes{Pass::forward_training,   Pass::forward_inference, Pass::backward_training,
+                                       Pass::backward_inference, Pass::gradient,          Pass::double_backward};
 
 std::string_view to_string(Pass pass);
 std::optional<Pass> parse_pass(std::string_view text);
 
-/// What a kernel may report. y has one value per element, the others one per channel.
-enum class Output { y, mean, var, invstd, running_mean, running_var };
-inline constexpr std::array all_outputs{Output::mean, Output::var,          Output::invstd,
-                                        Output::y,    Output::running_mean, Output::running_var};
+/// What a kernel may report, in the order of the algorithm. grad_dy, grad_x and grad_gamma are the second order: the
+/// gradients of <v_x, dx> + <v_gamma, dgamma> + <v_beta, dbeta> with respect to dy, x and gamma.
+enum class Output {
+  mean,
+  var,
+  invstd,
+  y,
+  running_mean,
+  running_var,
+  dbeta,
+  dgamma,
+  dx,
+  grad_dy,
+  grad_x,
+  grad_gamma
+};
+inline constexpr std::array all_outputs{Output::mean,         Output::var,         Output::invstd, Output::y,
+                                        Output::running_mean, Output::running_var, Output::dbeta,  Output::dgamma,
+                                        Output::dx,           Output::grad_dy,     Output::grad_x, Output::grad_gamma};
 inline constexpr std::size_t output_count = all_outputs.size();
-constexpr std::size_t index(Output output) { return static_cast<std::size_t>(output); }
+constexpr std::size_t index(Output output) {
+  return static_cast<std::size_t>(output);
+}
+/// One value per element of x (else one per channel).
+constexpr bool per_element(Output output) {
+  return output == Output::y || output == Output::dx || output == Output::grad_dy || output == Output::grad_x;
+}
 
 std::string_view to_string(Output output);
 std::optional<Output> parse_output(std::string_view text);
@@ -35,6 +67,8 @@ struct Problem {
   Format stats = f32;
   Shape shape;
   Layout layout = Layout::contiguous;
+  /// Layout::strided only: which strides, gaps, offsets and misalignments each tensor has (shape.h).
+  std::uint64_t layout_seed = 0;
   std::string dialect = "documented";
   Semantics semantics;
 

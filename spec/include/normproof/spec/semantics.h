@@ -37,29 +37,51 @@ enum class SingleValue {
 enum class ZeroEps {
   formula,      ///< what IEEE arithmetic makes of the formula: at v = 0 invstd is 1/0 and y is NaN
   zero_invstd,  ///< in training v = eps = 0 gives invstd 0 and y = beta; the formula elsewhere
-  rejected      ///< the entry point must refuse the problem
+  rejected      ///< the entry point must refuse the problem in training
 };
+
+/// What training with no value per channel (n = 0) means: BN-FWD-11.
+enum class EmptyBatch {
+  rejected,  ///< the entry point must refuse it
+  accepted,  ///< y has no element, the running statistics stay as they are
+  either     ///< implementation-defined
+};
+
+/// What inference with running_var + eps < 0 means: BN-INF-5.
+enum class NegativeVariance { nan, rejected, either };
+
+/// What the forward pass hands to the backward pass beside the mean.
+enum class SavedStatistic { invstd, variance, none };
 
 struct Semantics {
   EpsPlacement eps = EpsPlacement::inside_root;
   VarianceKind normalising = VarianceKind::biased;
   VarianceKind running = VarianceKind::biased;
   MomentumSense momentum = MomentumSense::weight_of_new;
+  bool cumulative_average = true;  ///< momentum may be absent: BN-RUN-3
+  SavedStatistic saved = SavedStatistic::invstd;
   SingleValue single_value = SingleValue::defined;
+  bool may_refuse_single_value = false;  ///< accepted as single_value says, or refused
+  EmptyBatch empty_batch = EmptyBatch::either;
   ZeroEps zero_eps = ZeroEps::formula;
+  NegativeVariance negative_variance = NegativeVariance::either;
+  bool inference_gradient = true;  ///< a backward pass with the given statistics as constants exists
 
   friend bool operator==(const Semantics&, const Semantics&) = default;
 };
 
-/// A library's documented point, by entry point where entry points differ. `source` says where it is documented.
+/// A library's documented point, by entry point where entry points differ: a row of spec/dialects.json, which holds the
+/// source of every cell.
 struct Dialect {
   std::string_view name;
   Semantics semantics;
   std::string_view summary;
-  std::string_view source;
+  std::string_view source;  ///< the page that names each cell's source
+  /// Knobs that the dialect has no such thing for ("running-variance"); `semantics` then holds the documented value.
+  std::span<const std::string_view> not_applicable;
 };
 
-/// All dialects in force; the first one is `documented`.
+/// All dialects in force; the first one is `documented`. They live as long as the program.
 std::span<const Dialect> dialects();
 /// The dialect of that name ("pytorch" alone means "pytorch/native_batch_norm"), or nothing.
 std::optional<Dialect> dialect_named(std::string_view name);

@@ -1,11 +1,12 @@
-// The table of the bundled CPU kernels. The worst known inputs come from hill climbing over small contiguous
+// The forward CPU kernels. The worst known inputs come from hill climbing over small contiguous
 // [n, 1] tensors for the largest quotient of the measured error and what the kernel's own claims permit
 // (spec/bounds): lower bounds on the worst, of which no kernel may reach 1.
 #include "cpu/forward.h"
 
-namespace {
+#include "cpu/tables.h"
 
-using namespace normproof::impls::cpu;
+namespace normproof::impls::cpu {
+namespace {
 
 constexpr np_kernel two_pass_f64 = make_kernel<Training<TwoPass, Affine::centred, AlwaysDouble>>(
     "cpu.two_pass_f64", "two passes with cascaded sums in double, y centred in double and rounded once",
@@ -42,18 +43,34 @@ constexpr np_kernel inference_folded = make_kernel<Inference<Affine::folded>>(
     "f32 x=[-0x1.1291fcp-3] mean=-0x1.066922p-3 var=0x1.ffe35ep-1 gamma=-0x1.58e038p-4 "
     "beta=-0x1.001064p+1 eps=0x0p+0: y, ratio 0.968");
 
-constexpr const np_kernel* kernels[] = {&two_pass_f64,     &pairwise_f32,      &welford_f32,
-                                        &chan_threads_f32, &inference_centred, &inference_folded};
+constexpr np_kernel corrected_two_pass_f32 = make_kernel<Training<CorrectedTwoPass, Affine::centred>>(
+    "cpu.corrected_two_pass_f32",
+    "two passes with cascaded sums, less the square of the summed deviations, y centred", "");
 
-constexpr np_library library{.struct_size = sizeof(np_library),
-                             .abi_major_minimum = 1,
-                             .name = "normproof cpu",
-                             .version = "1",
-                             .kernel_count = std::size(kernels),
-                             .kernels = kernels};
+constexpr np_kernel blocked_lanes_f32 = make_kernel<Training<BlockedTwoPass, Affine::folded>>(
+    "cpu.blocked_lanes_f32", "two passes, 16 lanes that sum blocks of about sqrt(rows) rows, y folded", "");
+
+constexpr np_kernel compensated_f32 = make_kernel<Training<CompensatedTwoPass, Affine::centred>>(
+    "cpu.compensated_f32", "two passes whose sums carry their rounding errors along (TwoSum tree), y centred",
+    "");
+
+constexpr np_kernel chan_tree_f32 = make_kernel<Training<ChanTree, Affine::centred>>(
+    "cpu.chan_tree_f32", "Chan's merging of single values in a balanced tree, y centred", "");
+
+constexpr np_kernel shifted_textbook_f32 = make_kernel<Training<ShiftedTextbook, Affine::centred>>(
+    "cpu.shifted_textbook_f32",
+    "mean and mean of squares of the deviations from the median (two passes where n is small), y centred",
+    "");
+
+constexpr np_kernel kernels[] = {two_pass_f64,           pairwise_f32,        welford_f32,
+                                 chan_threads_f32,       inference_centred,   inference_folded,
+                                 corrected_two_pass_f32, blocked_lanes_f32,   compensated_f32,
+                                 chan_tree_f32,          shifted_textbook_f32};
 
 }  // namespace
 
-extern "C" const np_library* normproof_library(uint32_t host_abi_major) {
-  return host_abi_major >= library.abi_major_minimum ? &library : nullptr;
+Table forward_kernels() {
+  return kernels;
 }
+
+}  // namespace normproof::impls::cpu

@@ -1,0 +1,255 @@
+#include "channel_judge.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "arithmetic.h"
+#include "normproof/properties/bounds.h"
+#include "normproof/reference/ulp.h"
+
+namespace normproof::properties {
+
+using reference::DoubleDouble;
+
+double quotient(double measured, double permitted) {
+  if (measured == 0)
+    return 0;
+  return permitted > 0 ? measured / permitted : infinity;
+}
+
+std::vector<Standard> standards(const Problem& problem, std::int64_t n, const Gate& gate,
+                                const impls::Claims& claims) {
+  std::vector<Standard> result;
+  const Format accumulator = problem.accumulator();
+  const std::int64_t count = std::max<std::int64_t>(1, n);
+  for (std::size_t g = static_cast<std::size_t>(Grade::wide); g < grade_count; ++g) {
+    for (std::size_t k = 0; k < class_count; ++k) {
+      if (!admits(all_grades[g], all_classes[k]))
+        continue;
+      const bool gates = all_grades[g] == gate.grade && gate.allows(all_classes[k]);
+      result.push_back({g, k, gates, false, reduction(all_grades[g], count, accumulator)});
+    }
+  }
+  if (claims.accumulator_bits == 0 && claims.reduction_depth == 0)
+    return result;
+
+  const int bits = claims.accumulator_bits == 0 ? accumulator.p : claims.accumulator_bits;
+  // Twice the bits of a format that exists is a compensated sum in that format (spec/bounds/model.md).
+  const bool wide = bits > f64.p || (bits == 2 * f32.p && accumulator == f32);
+  const Reduction own = reduction(Grade::sequential, count, accumulator);
+  Reduction sum{wide ? own.u : std::scalbn(1.0, -bits), own.eta, own.depth, wide};
+  if (bits > f32.p)
+    sum.eta = reduction(Grade::sequential, count, f64).eta;
+  if (claims.reduction_depth > 0)
+    sum.depth = std::min(own.depth, static_cast<double>(claims.reduction_depth));
+  for (std::size_t k = 0; k < class_count; ++k) {
+    const bool other_family = claims.family != NP_FAMILY_UNKNOWN &&
+                              static_cast<int>(claims.family) != static_cast<int>(all_classes[k].family) + 1;
+    const bool other_form = claims.affine != NP_AFFINE_UNKNOWN &&
+                            static_cast<int>(claims.affine) != static_cast<int>(all_classes[k].form) + 1;
+    if (!other_family && !other_form)
+      result.push_back({0, k, false, true, sum, claims.rsqrt_ulps > 0 ? claims.rsqrt_ulps : 2});
+  }
+  return result;
+}
+
+bool Reading::numbers() const {
+  return std::isfinite(got) && std::isfinite(rn);
+}
+
+double Reading::measured(bool finite_channel) const {
+  if (std::isnan(rn))
+    return std::isnan(got) ? 0 : infinity;
+  if (std::isnan(got))
+    return infinity;
+  if (!numbers() && !finite_channel)
+    return got == rn ? 0 : infinity;
+  return reference::distance_to_rounding_interval(format, got, rn, off);
+}
+
+double Reading::ulps() const {
+  return std::isnan(got) || std::isnan(rn) ? infinity : reference::ulps_off(format, got, rn, off);
+}
+
+double Reading::distance_to(DoubleDouble want) const {
+  const double d = std::abs(static_cast<double>(DoubleDouble(got) - want));
+  const double gap = reference::spacing(format, got);
+  // Below a power of two the spacing towards zero is half as wide.
+  const bool inward = std::abs(want.hi) < std::abs(got);
+  int e = 0;
+  const bool power = std::abs(std::frexp(got, &e)) == 0.5 && std::abs(got) > smallest_normal(format);
+  return std::max(0.0, d - 0.5 * (inward && power ? gap / 2 : gap));
+}
+
+ChannelJudge::ChannelJudge(const Case& c, const reference::Truth& truth, const impls::Observation& seen,
+                           const Gate& gate, std::int64_t channel, CaseVerdict& verdict)
+    : case_(c),
+      truth_(truth),
+      seen_(seen),
+      gate_(gate),
+      channel_(channel),
+      facts_(truth.channels[static_cast<std::size_t>(channel)]),
+      verdict_(verdict),
+      standards_(standards(c.problem, facts_.n, gate, seen.claims)),
+      arithmetic_(reduction(Grade::tree, 1, c.problem.accumulator())) {}
+
+Reading ChannelJudge::reading(Output output, std::int64_t i) const {
+  const std::int64_t first = per_element(output) ? channel_ * problem().shape.per_channel() : channel_;
+  const auto at = static_cast<std::size_t>(first + i);
+  return {seen_[output][at], truth_[output].rn[at], truth_[output].off[at], format_of(problem(), output)};
+}
+
+Judgement ChannelJudge::judgement(const std::string& clause, Output output, std::int64_t i, const Reading& r,
+                                  double measured, double permitted) const {
+  Judgement j;
+  j.clause = clause;
+  j.output = output;
+  j.channel = channel_;
+  j.element = i;
+  j.got = r.got;
+  j.want = r.rn;
+  j.ulps = r.ulps();
+  j.measured = measured;
+  j.permitted = permitted;
+  return j;
+}
+
+Judgement ChannelJudge::linked(const char* clause, Output output, std::int64_t i, const Reading& r,
+                               DoubleDouble want, double permitted) const {
+  Judgement j = judgement(clause, output, i, r, r.distance_to(want), permitted);
+  j.want = round_to(r.format, want.hi);
+  j.ulps = std::abs(static_cast<double>(DoubleDouble(r.got) - want)) / reference::spacing(r.format, j.want);
+  return j;
+}
+
+void ChannelJudge::record(Output output, const Reading& r, double condition_scale) {
+  Accuracy& accuracy = verdict_.accuracy[index(output)];
+  ++accuracy.count;
+  if (!r.numbers()) {
+    const bool agree = std::isnan(r.rn) ? std::isnan(r.got) : r.got == r.rn;
+    agree ? ++accuracy.correctly_rounded : ++accuracy.special;
+    if (agree)
+      ++accuracy.faithful;
+    return;
+  }
+  if (r.got == 0 && r.rn != 0 && std::abs(r.rn) < smallest_normal(r.format))
+    ++accuracy.flushed;
+  if (r.got == 0 && r.rn == 0 && r.off == 0 && std::signbit(r.got) != std::signbit(r.rn))
+    ++accuracy.sign_of_zero;
+  const double raw = r.ulps();
+  accuracy.histogram.add(raw);
+  accuracy.max_raw = std::max(accuracy.max_raw, raw);
+  if (r.got == r.rn) {
+    ++accuracy.correctly_rounded;
+    ++accuracy.faithful;
+  } else if (reference::is_faithful(r.format, r.got, r.rn, r.off)) {
+    ++accuracy.faithful;
+  }
+  const double scale = round_to(r.format, condition_scale);
+  if (scale > 0 && std::isfinite(scale)) {
+    accuracy.max_cond = std::max(accuracy.max_cond, reference::distance(r.format, r.got, r.rn, r.off) /
+                                                        reference::ulp(r.format, scale, 0));
+  }
+}
+
+void ChannelJudge::weigh_bounds(Stage& stage, const std::string& clause, Output output, std::int64_t i,
+                                const Reading& r, double measured) {
+  // The correctly-rounded grade knows no tolerance: the rounded truth, or failure (ties are decided to even).
+  const bool rounded = std::isnan(r.rn) ? std::isnan(r.got) : r.got == r.rn;
+  auto& evidence = verdict_.evidence[index(output)];
+  for (Extreme& slot : evidence[static_cast<std::size_t>(Grade::correctly_rounded)])
+    note(slot, rounded ? 0 : infinity, clause, output, i, r, measured, 0);
+
+  double least = infinity;
+  double allowed = 0;
+  double claim = infinity;
+  double claimed = 0;
+  bool claims = false;
+  for (std::size_t k = 0; k < standards_.size(); ++k) {
+    const Standard& s = standards_[k];
+    const double ratio = quotient(measured, bounds_[k]);
+    if (s.claim) {
+      claims = true;
+      claim = std::min(claim, ratio);
+      claimed = std::max(claimed, bounds_[k]);
+      continue;
+    }
+    note(evidence[s.grade][s.klass], ratio, clause, output, i, r, measured, bounds_[k]);
+    if (!s.gates)
+      continue;
+    stage.unprovable = stage.unprovable || std::isinf(bounds_[k]);
+    least = std::min(least, ratio);
+    allowed = std::max(allowed, bounds_[k]);
+  }
+  if (gate_.grade == Grade::correctly_rounded) {
+    least = rounded ? 0 : infinity;
+    allowed = 0;
+  }
+  if (i == 0 || least > stage.ratio) {
+    stage.ratio = least;
+    stage.worst = judgement(clause, output, i, r, measured, allowed);
+  }
+  if (claims && claim > stage.claim_ratio) {
+    stage.claim_ratio = claim;
+    stage.claim = judgement(clause, output, i, r, measured, claimed);
+  }
+}
+
+void ChannelJudge::note(Extreme& slot, double ratio, const std::string& clause, Output output, std::int64_t i,
+                        const Reading& r, double measured, double permitted) {
+  if (verdict_.domain == Domain::extended && !gate_.extended)
+    return;
+  if (slot.seen && ratio <= slot.ratio)
+    return;
+  slot = {ratio, true, {}};
+  if (ratio > 0)
+    slot.at = judgement(clause, output, i, r, measured, permitted);
+}
+
+void ChannelJudge::conclude(const Stage& stage, std::initializer_list<Output> depends_on) {
+  const std::size_t at = index(stage.output);
+  Extreme& nearest = verdict_.nearest[at];
+  if (!nearest.seen || stage.ratio > nearest.ratio)
+    nearest = {stage.ratio, true, stage.worst};
+
+  const bool follows =
+      std::any_of(depends_on.begin(), depends_on.end(), [&](Output o) { return failed_[index(o)]; });
+  const bool wrong = stage.ratio > 1;
+  const bool link_broken = stage.link && stage.link->ratio() > 1;
+  Judgement j = stage.worst;
+  if (link_broken) {
+    j = *stage.link;
+    j.output = stage.output;
+    j.status = Status::fail;
+    j.note = j.clause == "BN-NUM-15" ? "no one mean and invstd explain all values of this channel"
+                                     : "does not follow from the statistics that the kernel itself reports";
+  } else if (wrong && stage.link && follows) {
+    j.status = Status::consequence;
+    j.note = "follows from an earlier wrong statistic of this channel";
+  } else if (wrong) {
+    j.status = Status::fail;
+    j.note = std::isinf(stage.ratio) && j.permitted == 0
+                 ? "no error at all is possible for correct kernels here"
+                 : "more than any algorithm of the grade can be off";
+    if (!std::isfinite(j.got) || !std::isfinite(j.want))
+      j.note = "the wrong kind of value";
+  } else if (stage.unprovable) {
+    j.status = Status::unprovable;
+    j.note = "the bound is infinite here";
+  } else if (stage.claim_ratio > 1) {
+    j = stage.claim;
+    j.status = Status::claim_broken;
+    j.note = "within the grade, beyond the kernel's own claim";
+  } else if (stage.vacuous) {
+    j.status = Status::mistrusted;
+    j.note = "a trivial answer would pass here";
+  } else {
+    j.status = Status::pass;
+  }
+  failed_[at] = wrong || link_broken;
+  ++verdict_.counts[static_cast<std::size_t>(j.status)];
+  if (j.status != Status::pass && verdict_.notable.size() < notable_limit)
+    verdict_.notable.push_back(j);
+}
+
+}  // namespace normproof::properties

@@ -1,0 +1,119 @@
+// Judging one channel: what forward and backward have in common.
+//
+// A standard is something an output is held to: a grade with a class, or the kernel's own claim. Its bounds
+// are the business of the pass (forward_judge, gradient_judge); here every reading is weighed against all
+// standards at once, and the stages are concluded with blame in the order of the algorithm.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "normproof/properties/judge.h"
+#include "normproof/reference/double_double.h"
+
+namespace normproof::properties {
+
+/// A grade and class that exist, or a class that the kernel's claims admit.
+struct Standard {
+  std::size_t grade = 0;
+  std::size_t klass = 0;
+  bool gates = false;
+  bool claim = false;
+  Reduction sum;
+  double rsqrt_ulps = 2;  ///< what the grades admit
+};
+
+/// The standards of one channel of n values: all grades and classes, then those of the claims.
+std::vector<Standard> standards(const Problem& problem, std::int64_t n, const Gate& gate,
+                                const impls::Claims& claims);
+
+/// A stored value against its truth.
+struct Reading {
+  double got, rn, off;
+  Format format;
+
+  bool numbers() const;
+  bool above() const { return got > rn; }
+  /// E of the gate; infinity for a wrong kind of value, where no distance exists.
+  double measured(bool finite_channel) const;
+  double ulps() const;
+  /// Distance from a closed form to the reals that round to `got`.
+  double distance_to(reference::DoubleDouble want) const;
+};
+
+/// What was found of one output of a channel.
+struct Stage {
+  Output output = Output::y;
+  Judgement worst;  ///< at the gate
+  double ratio = 0;
+  bool unprovable = false;
+  bool vacuous = false;
+  std::optional<Judgement> link;  ///< the link's worst judgement; absent when there is nothing to link to
+  double claim_ratio = 0;
+  Judgement claim;
+};
+
+class ChannelJudge {
+protected:
+  ChannelJudge(const Case& c, const reference::Truth& truth, const impls::Observation& seen, const Gate& gate,
+               std::int64_t channel, CaseVerdict& verdict);
+  ~ChannelJudge() = default;
+
+  const Problem& problem() const { return case_.problem; }
+  bool judged(Output output) const { return !seen_[output].empty() && !truth_[output].empty(); }
+  Reading reading(Output output, std::int64_t i) const;
+  Judgement judgement(const std::string& clause, Output output, std::int64_t i, const Reading& r,
+                      double measured, double permitted) const;
+  Judgement linked(const char* clause, Output output, std::int64_t i, const Reading& r,
+                   reference::DoubleDouble want, double permitted) const;
+  void record(Output output, const Reading& r, double condition_scale);
+
+  /// Feeds one reading to every standard: evidence, gate and claim. bound(k) is that of standards_[k].
+  template <class Bound>
+  void weigh(Stage& stage, const std::string& clause, Output output, std::int64_t i, const Reading& r,
+             double measured, const Bound& bound) {
+    bounds_.resize(standards_.size());
+    for (std::size_t k = 0; k < standards_.size(); ++k)
+      bounds_[k] = bound(k);
+    weigh_bounds(stage, clause, output, i, r, measured);
+  }
+
+  /// Blame and status of a stage. `depends_on` are the outputs whose failure explains this one.
+  void conclude(const Stage& stage, std::initializer_list<Output> depends_on);
+
+  const Case& case_;
+  const reference::Truth& truth_;
+  const impls::Observation& seen_;
+  const Gate& gate_;
+  const std::int64_t channel_;
+  const reference::ChannelFacts& facts_;
+  CaseVerdict& verdict_;
+  const std::vector<Standard> standards_;
+  const Reduction arithmetic_;  ///< of links, which have no depth
+
+private:
+  void weigh_bounds(Stage& stage, const std::string& clause, Output output, std::int64_t i, const Reading& r,
+                    double measured);
+  void note(Extreme& slot, double ratio, const std::string& clause, Output output, std::int64_t i,
+            const Reading& r, double measured, double permitted);
+
+  std::vector<double> bounds_;
+  std::array<bool, output_count> failed_{};
+};
+
+double quotient(double measured, double permitted);
+
+/// Judges one channel of a forward pass, of first-order gradients, of the second order.
+void judge_forward(const Case& c, const reference::Truth& truth, const impls::Observation& seen,
+                   const Gate& gate, std::int64_t channel, CaseVerdict& verdict);
+void judge_gradients(const Case& c, const reference::Truth& truth, const impls::Observation& seen,
+                     const Gate& gate, std::int64_t channel, CaseVerdict& verdict);
+
+/// The bounds of the forward pass of one channel, for those passes that have it inside.
+struct ChannelProblem;
+ChannelProblem channel_problem(const Case& c, const reference::ChannelFacts& facts, std::int64_t channel);
+
+}  // namespace normproof::properties

@@ -1,0 +1,215 @@
+// Judging gradients: dbeta, dgamma and dx at the statistics given (truth A) or of the pair forward and
+// backward (truth B), dx also against the kernel's own dbeta and dgamma, and the second order
+// (spec/bounds/backward.md, double_backward.md).
+#include <algorithm>
+#include <cmath>
+
+#include "arithmetic.h"
+#include "channel_judge.h"
+#include "normproof/properties/bounds.h"
+#include "normproof/properties/gradient_bounds.h"
+#include "normproof/reference/ulp.h"
+
+namespace normproof::properties {
+namespace {
+
+using reference::DoubleDouble;
+
+class GradientJudge : public ChannelJudge {
+public:
+  GradientJudge(const Case& c, const reference::Truth& truth, const impls::Observation& seen,
+                const Gate& gate, std::int64_t channel, CaseVerdict& verdict)
+      : ChannelJudge(c, truth, seen, gate, channel, verdict),
+        gradient_(facts_.gradient) {
+    set_.facts = gradient_;
+    set_.n = facts_.n;
+    set_.gamma = c.gamma.empty() ? 1 : c.gamma[static_cast<std::size_t>(channel)];
+    set_.inference = problem().pass == Pass::backward_inference;
+    set_.data = problem().data;
+    set_.accumulator = problem().accumulator();
+    if (problem().pass == Pass::double_backward) {
+      const SecondOrderSums sums = second_order_sums();
+      for (const Standard& s : standards_)
+        second_.emplace_back(set_, sums, s.sum);
+    } else {
+      for (const Standard& s : standards_)
+        first_.emplace_back(set_, s.sum, statistics_used(s));
+    }
+  }
+
+  void judge() {
+    if (problem().pass == Pass::double_backward) {
+      judge_elements(Output::grad_dy, "BN-NUM-29", {});
+      judge_elements(Output::grad_x, "BN-NUM-31", {});
+      judge_scalar(Output::grad_gamma, "BN-NUM-30");
+      return;
+    }
+    judge_scalar(Output::dbeta, gradient_.exact_dbeta ? "BN-NUM-26" : "BN-NUM-20");
+    judge_scalar(Output::dgamma,
+                 exact(gradient_.exact_dgamma) ? "BN-NUM-26" : pick("BN-NUM-21", "BN-NUM-23", "BN-NUM-28"));
+    judge_elements(Output::dx,
+                   exact(gradient_.exact_dx) ? "BN-NUM-26" : pick("BN-NUM-22", "BN-NUM-24", "BN-NUM-27"),
+                   {Output::dbeta, Output::dgamma});
+  }
+
+private:
+  bool exact(bool flag) const { return flag && problem().pass == Pass::backward_training; }
+  const char* pick(const char* given, const char* pair, const char* inference) const {
+    if (problem().pass == Pass::gradient)
+      return pair;
+    return set_.inference ? inference : given;
+  }
+
+  /// spec/bounds/backward.md, the table of uses.
+  StatisticsUsed statistics_used(const Standard& s) const {
+    if (problem().pass == Pass::backward_training)
+      return {};
+    // The pair: e and rho of the class. Inference: the root of the given variance.
+    const Permitted p =
+        permitted(channel_problem(case_, facts_, channel_), s.sum, all_classes[s.klass], s.rsqrt_ulps);
+    return {p.mean_used, p.rho};
+  }
+
+  double deviation(std::int64_t i) const {
+    return std::abs((case_.channel(channel_)[i] - gradient_.mean_hi) - gradient_.mean_lo);
+  }
+  double dy(std::int64_t i) const { return case_.channel(case_.dy, channel_)[i]; }
+  double v(std::int64_t i) const { return case_.v_x.empty() ? 0 : case_.channel(case_.v_x, channel_)[i]; }
+
+  SecondOrderSums second_order_sums() const {
+    SecondOrderSums sums;
+    DoubleDouble V1;
+    DoubleDouble W1;
+    DoubleDouble Z1;
+    for (std::int64_t i = 0; i < set_.n; ++i) {
+      const double size = std::abs(v(i));
+      const double gradient = std::abs(dy(i));
+      V1 = V1 + DoubleDouble(size);
+      W1 = W1 + DoubleDouble(size * deviation(i) * gradient_.invstd);
+      Z1 = Z1 + DoubleDouble(size * gradient);
+      sums.max_v = std::max(sums.max_v, size);
+      sums.max_dy = std::max(sums.max_dy, gradient);
+    }
+    sums.V1 = V1.hi;
+    sums.W1 = W1.hi;
+    sums.Z1 = Z1.hi;
+    const auto at = static_cast<std::size_t>(channel_);
+    sums.a = case_.v_gamma.empty() ? 0 : std::abs(case_.v_gamma[at]);
+    sums.b = case_.v_beta.empty() ? 0 : std::abs(case_.v_beta[at]);
+    return sums;
+  }
+
+  void judge_scalar(Output output, const char* clause) {
+    if (!judged(output))
+      return;
+    Stage stage;
+    stage.output = output;
+    const Reading r = reading(output, 0);
+    record(output, r, output == Output::dbeta ? gradient_.G1 : gradient_.H1);
+    weigh(stage, clause, output, 0, r, r.measured(facts_.finite), [&](std::size_t k) {
+      if (!facts_.finite || !std::isfinite(r.rn))
+        return 0.0;
+      if (output == Output::grad_gamma)
+        return second_[k].grad_gamma();
+      return output == Output::dbeta ? first_[k].dbeta() : first_[k].dgamma();
+    });
+    conclude(stage, {});
+  }
+
+  double bound(Output output, std::size_t k, std::int64_t i) const {
+    switch (output) {
+    case Output::dx:
+      return first_[k].dx(dy(i), deviation(i));
+    case Output::grad_dy:
+      return second_[k].grad_dy(v(i), deviation(i));
+    default:
+      return second_[k].grad_x(v(i), dy(i), deviation(i));
+    }
+  }
+
+  void judge_elements(Output output, const char* clause_id, std::initializer_list<Output> depends_on) {
+    if (!judged(output))
+      return;
+    const std::string clause = clause_id;
+    Stage stage;
+    stage.output = output;
+    const double n = static_cast<double>(set_.n);
+    const double r_scale = std::abs(set_.gamma) * gradient_.invstd;
+    const std::optional<ReportedGradients> reported =
+        output == Output::dx ? reported_gradients() : std::nullopt;
+
+    bool informative = false;
+    bool trivial_is_true = true;
+    double link_ratio = -1;
+    for (std::int64_t i = 0; i < set_.n; ++i) {
+      const Reading r = reading(output, i);
+      const double xhat = deviation(i) * gradient_.invstd;
+      record(output, r, r_scale * (std::abs(dy(i)) + gradient_.G1 / n + xhat * gradient_.H1 / n));
+      const bool bounded = facts_.finite && std::isfinite(r.rn);
+      const double measured = r.measured(facts_.finite);
+      if (measured > 0 || i == 0 || r.got != r.rn)
+        weigh(stage, clause, output, i, r, measured,
+              [&](std::size_t k) { return bounded ? bound(output, k, i) : 0.0; });
+      if (!informative && bounded) {
+        trivial_is_true = trivial_is_true && r.rn == 0;
+        double allowed = 0;
+        for (std::size_t k = 0; k < standards_.size(); ++k)
+          if (standards_[k].gates)
+            allowed = std::max(allowed, bound(output, k, i));
+        informative = std::abs(r.rn) > allowed;
+      }
+      if (reported && bounded && std::isfinite(r.got)) {
+        const DoubleDouble want = dx_at(*reported, i);
+        const double allowed = permitted_dx_link(set_, *reported, arithmetic_, dy(i), deviation(i));
+        const double ratio = quotient(r.distance_to(want), allowed);
+        if (ratio > link_ratio) {
+          link_ratio = ratio;
+          stage.link = linked("BN-NUM-25", output, i, r, want, allowed);
+        }
+      }
+    }
+    stage.vacuous = facts_.finite && set_.n > 0 && !informative && !trivial_is_true &&
+                    gate_.grade != Grade::correctly_rounded;
+    conclude(stage, depends_on);
+  }
+
+  /// What BN-NUM-25 links to: the sums that the kernel reported, at the statistics that it was given.
+  std::optional<ReportedGradients> reported_gradients() const {
+    if (problem().pass != Pass::backward_training || seen_[Output::dbeta].empty() ||
+        seen_[Output::dgamma].empty())
+      return std::nullopt;
+    const auto at = static_cast<std::size_t>(channel_);
+    const double dbeta = seen_[Output::dbeta][at];
+    const double dgamma = seen_[Output::dgamma][at];
+    if (!std::isfinite(dbeta) || !std::isfinite(dgamma))
+      return std::nullopt;
+    const Format& format = format_of(problem(), Output::dgamma);
+    return ReportedGradients{dbeta, 0.5 * reference::spacing(format, dbeta), dgamma,
+                             0.5 * reference::spacing(format, dgamma)};
+  }
+
+  DoubleDouble dx_at(const ReportedGradients& reported, std::int64_t i) const {
+    const auto at = static_cast<std::size_t>(channel_);
+    const double m = case_.saved_mean[at];
+    const double r = case_.saved_invstd[at];
+    const DoubleDouble n(static_cast<double>(set_.n));
+    const DoubleDouble xhat = reference::two_sum(case_.channel(channel_)[i], -m) * DoubleDouble(r);
+    const DoubleDouble rest =
+        DoubleDouble(dy(i)) - DoubleDouble(reported.dbeta) / n - xhat * DoubleDouble(reported.dgamma) / n;
+    return reference::two_product(set_.gamma, r) * rest;
+  }
+
+  const reference::GradientFacts& gradient_;
+  GradientProblem set_;
+  std::vector<GradientBounds> first_;      ///< by standard
+  std::vector<SecondOrderBounds> second_;  ///< by standard
+};
+
+}  // namespace
+
+void judge_gradients(const Case& c, const reference::Truth& truth, const impls::Observation& seen,
+                     const Gate& gate, std::int64_t channel, CaseVerdict& verdict) {
+  GradientJudge(c, truth, seen, gate, channel, verdict).judge();
+}
+
+}  // namespace normproof::properties

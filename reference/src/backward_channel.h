@@ -1,0 +1,71 @@
+// The truths of one channel in the backward passes, at the statistics given (truth A, and inference) or at the exact
+// ones of x (truth B).
+#pragma once
+
+#include "backward.h"
+#include "linear.h"
+#include "normproof/reference/truth.h"
+#include "statistic.h"
+
+namespace normproof::reference {
+
+class BackwardChannel {
+public:
+  BackwardChannel(const Case& c, std::int64_t channel);
+
+  Rounded dbeta();
+  Rounded dgamma();
+  Rounded dx(std::int64_t i);
+  Rounded grad_dy(std::int64_t i);
+  Rounded grad_x(std::int64_t i);
+  Rounded grad_gamma();
+  ChannelFacts facts();
+
+  Effort effort;
+
+private:
+  bool constants() const { return problem_.pass == Pass::backward_inference; }
+  double v(std::int64_t i) const { return v_ == nullptr ? 0 : v_[i]; }
+  /// Whether the statistics are numbers and r the root or the value of one.
+  bool has_numbers() const;
+  void take_cotangent(bool with_x, double mean_hi, double mean_lo);
+  void take_coefficients();
+  Quotient bessel() const;
+  template <std::size_t Tier>
+  const ChannelGradient<Ball<RealOf<Tier>>>& gradient_at();
+
+  /// The truth r P + shift, P exact.
+  Rounded scaled(const Format& format, const Quotient& over_r, double shift);
+  /// The same for an element: `formula` gives P, of balls and of linear forms.
+  template <class Formula>
+  Rounded element(std::optional<Linear>& stored, const Formula& formula, std::int64_t i, double shift);
+  /// The IEEE value of sum dy (x - m) where an infinity or NaN takes part.
+  double special_dot() const;
+
+  const Case& case_;
+  const Problem& problem_;
+  std::size_t channel_;
+  std::int64_t n_;
+  const double* x_;
+  const double* dy_;
+  const double* v_;  ///< null where v_x is absent
+  ChannelSums sums_;
+  Normaliser normaliser_;
+  double gamma_;
+  double v_gamma_;
+  double v_beta_;
+
+  WeightedSums dy_sums_;
+  WeightedSums v_sums_;
+  Dyadic v_dy_, v_dy_abs_;
+  Quotient dy_c_, v_c_;  ///< sum dy (x - m), sum v (x - m)
+
+  ChannelGradient<Quotient> exact_;
+  bool is_rational_ = true;  ///< r2 of exact_ is what it stands for
+  std::optional<Linear> dx_form_, grad_dy_form_, grad_x_form_;
+  std::tuple<std::optional<ChannelGradient<Ball<RealOf<0>>>>, std::optional<ChannelGradient<Ball<RealOf<1>>>>,
+             std::optional<ChannelGradient<Ball<RealOf<2>>>>>
+      tiers_;
+};
+
+}  // namespace normproof::reference
