@@ -7,8 +7,10 @@
 #       A kernel library lib/NAME.so for dlopen: hidden visibility, nothing exported but what says so.
 #   normproof_program(NAME SOURCES file... [DEPENDS target...] [INSTALL])
 #       The executable bin/NAME.
-#   normproof_test(NAME SOURCES file... [DEPENDS target...] [LABELS label...] [TIMEOUT seconds] [RUN_SERIAL])
-#       A GoogleTest binary bin/NAME with RapidCheck at hand; one CTest test per binary.
+#   normproof_test(NAME SOURCES file... [DEPENDS target...] [LABELS label...] [TIMEOUT seconds] [RUN_SERIAL] [LAST])
+#       A GoogleTest binary bin/NAME with RapidCheck at hand; one CTest test per binary. CTest has it write what it
+#       executed to executed/NAME.xml in the build folder, which is emptied when a run of CTest begins. One that is
+#       LAST runs after all others and reads that; executed.list there names each binary's sources.
 #   normproof_bench(NAME SOURCES file... [DEPENDS target...])
 #       A Google Benchmark binary bin/NAME; never part of a test run.
 #
@@ -96,7 +98,7 @@ function(normproof_program name)
 endfunction()
 
 function(normproof_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "RUN_SERIAL" "TIMEOUT" "SOURCES;DEPENDS;LABELS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "RUN_SERIAL;LAST" "TIMEOUT" "SOURCES;DEPENDS;LABELS")
   _normproof_check_arguments("normproof_test(${name})")
   if(NOT NORMPROOF_TESTS)
     return()
@@ -104,15 +106,51 @@ function(normproof_test name)
   add_executable(${name} ${arg_SOURCES})
   normproof_target_options(${name})
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} GTest::gmock GTest::gtest_main rapidcheck rapidcheck_gtest)
-  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
-  if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 120)
+  if(arg_LAST)
+    set_property(GLOBAL APPEND PROPERTY NORMPROOF_LAST_TESTS ${name})
+    return()
   endif()
+  _normproof_add_test(${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" RUN_SERIAL "${arg_RUN_SERIAL}")
+  if(arg_TIMEOUT)
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT})
+  endif()
+  set_property(GLOBAL APPEND PROPERTY NORMPROOF_TEST_NAMES ${name})
+  if("libtorch" IN_LIST arg_LABELS)
+    return() # a test that only some builds have can stand for no clause
+  endif()
+  foreach(source ${arg_SOURCES})
+    set_property(GLOBAL APPEND PROPERTY NORMPROOF_TEST_SOURCES "${name} ${CMAKE_CURRENT_SOURCE_DIR}/${source}")
+  endforeach()
+endfunction()
+
+function(_normproof_add_test name)
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
   # A binary whose tests were lost, or all skipped by a filter, must not pass.
   set_tests_properties(
-    ${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" RUN_SERIAL "${arg_RUN_SERIAL}"
-                       FAIL_REGULAR_EXPRESSION "==\\] 0 tests")
+    ${name} PROPERTIES TIMEOUT 120 FAIL_REGULAR_EXPRESSION "==\\] 0 tests" FIXTURES_REQUIRED normproof_executed
+                       ENVIRONMENT "GTEST_OUTPUT=xml:${PROJECT_BINARY_DIR}/executed/${name}.xml")
 endfunction()
+
+# At the end of the root's CMakeLists.txt, when every test is known. What an earlier run of CTest executed must not
+# count for this one: a fixture, which CTest sets up before whatever it was asked for, throws it away.
+function(_normproof_finish_tests)
+  if(NOT NORMPROOF_TESTS)
+    return()
+  endif()
+  get_property(names GLOBAL PROPERTY NORMPROOF_TEST_NAMES)
+  get_property(sources GLOBAL PROPERTY NORMPROOF_TEST_SOURCES)
+  get_property(last GLOBAL PROPERTY NORMPROOF_LAST_TESTS)
+  list(JOIN sources "\n" lines)
+  file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/executed.list" CONTENT "${lines}\n" @ONLY)
+  add_test(NAME forget_earlier_tests COMMAND "${CMAKE_COMMAND}" -E rm -rf "${PROJECT_BINARY_DIR}/executed")
+  set_tests_properties(forget_earlier_tests PROPERTIES FIXTURES_SETUP normproof_executed)
+  foreach(name ${last})
+    _normproof_add_test(${name})
+    set_tests_properties(${name} PROPERTIES DEPENDS "${names}" LABELS ci)
+  endforeach()
+endfunction()
+cmake_language(DEFER DIRECTORY "${PROJECT_SOURCE_DIR}" CALL _normproof_finish_tests)
 
 function(normproof_bench name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")

@@ -27,27 +27,73 @@ Observation run_torch(const std::string& name, const Case& c) {
   return torch_runner().run(kernel_of("libnormproof_torch", name), c);
 }
 
+/// No bound (that is the judge's work): an element in the wrong place is off by far more than that.
+void expect_close(const Observation& seen, const Observation& ours, Output output, const Format& format,
+                  const std::string& where) {
+  ASSERT_EQ(seen[output].size(), ours[output].size()) << to_string(output) << where;
+  for (std::size_t i = 0; i < ours[output].size(); ++i)
+    ASSERT_NEAR(seen[output][i], ours[output][i],
+                64 * unit_roundoff(format) * (1 + std::abs(ours[output][i])))
+        << to_string(output) << ' ' << i << ' ' << where;
+}
+
+const std::vector<Shape> torch_shapes{{8, 5, {}}, {4, 4, {6}}, {2, 5, {4, 4}}, {2, 3, {2, 3, 2}}};
+
 TEST(LibTorch, ReportsWhatTheOperatorReturnsInEveryLayoutAndFormat) {
-  for (const Format& format : {f32, f64})
-    for (const Layout layout : {Layout::contiguous, Layout::channels_last})
-      for (const Shape& shape :
-           {Shape{9, 5, {}}, Shape{3, 4, {6}}, Shape{2, 5, {3, 4}}, Shape{2, 3, {2, 3, 2}}}) {
-        const Case c = small_case(shape, format, layout, native_dialect);
+  for (const Formats& formats : all_formats)
+    for (const Layout layout : all_layouts)
+      for (const Shape& shape : torch_shapes) {
+        Case c = exact_case(Pass::forward_training, shape, formats, layout);
+        c.problem.dialect = native_dialect;
+        c.problem.semantics = dialect_named(native_dialect)->semantics;
+        const std::string where = std::string(" ") + std::string(formats.data.name) + '/' +
+                                  std::string(formats.stats.name) + ' ' + to_string(shape) + ' ' +
+                                  std::string(to_string(layout));
         const Observation seen = run_torch("libtorch.native_batch_norm", c);
         const Observation ours = torch_runner().run(kernel_of("libnormproof_cpu", "cpu.two_pass_f64"), c);
-        ASSERT_EQ(seen.outcome, Outcome::completed) << seen.detail;
-        ASSERT_THAT(seen.breaches, IsEmpty());
+        ASSERT_EQ(seen.outcome, Outcome::completed) << seen.detail << where;
+        ASSERT_THAT(seen.breaches, IsEmpty()) << where;
         ASSERT_EQ(seen.num_batches_tracked, 1);
         EXPECT_THAT(seen[Output::var], IsEmpty());  // the operator keeps invstd only
-        // No bound (that is the judge's work): an element in the wrong place is off by far more than 1e-4.
         for (const Output output :
-             {Output::y, Output::mean, Output::invstd, Output::running_mean, Output::running_var}) {
-          ASSERT_EQ(seen[output].size(), ours[output].size()) << to_string(output);
-          for (std::size_t i = 0; i < ours[output].size(); ++i)
-            ASSERT_NEAR(seen[output][i], ours[output][i], 1e-4 * (1 + std::abs(ours[output][i])))
-                << to_string(output) << ' ' << i << ' ' << to_string(shape);
-        }
+             {Output::y, Output::mean, Output::invstd, Output::running_mean, Output::running_var})
+          expect_close(seen, ours, output, output == Output::y ? formats.data : formats.stats, where);
       }
+}
+
+/// The bundled kernels are exact on these data (kernels.test.cpp).
+TEST(LibTorch, GradientsOfEveryPassLayoutAndFormat) {
+  for (const Pass pass :
+       {Pass::backward_training, Pass::backward_inference, Pass::gradient, Pass::double_backward})
+    for (const std::string_view dialect : {native_dialect, functional_dialect})
+      for (const Formats& formats : all_formats)
+        for (const Layout layout : all_layouts)
+          for (const Shape& shape : torch_shapes) {
+            if (dialect == functional_dialect && pass != Pass::gradient)
+              continue;
+            Case c = exact_case(pass, shape, formats, layout);
+            c.problem.dialect = dialect;
+            c.problem.semantics = dialect_named(dialect)->semantics;
+            const bool second = pass == Pass::double_backward;
+            const std::string where = std::string(" ") + std::string(formats.data.name) + '/' +
+                                      std::string(formats.stats.name) + ' ' + to_string(shape) + ' ' +
+                                      std::string(to_string(layout)) + ' ' + std::string(to_string(pass));
+            const Observation seen = run_torch(second                          ? "libtorch.double_backward"
+                                               : dialect == functional_dialect ? "libtorch.batch_norm"
+                                                                               : "libtorch.native_batch_norm",
+                                               c);
+            const Observation ours = torch_runner().run(
+                kernel_of("libnormproof_cpu", second ? "cpu.double_backward" : "cpu.backward_f64"), c);
+            EXPECT_EQ(seen.outcome, Outcome::completed) << seen.detail << where;
+            if (seen.outcome != Outcome::completed)
+              continue;
+            EXPECT_THAT(seen.breaches, IsEmpty()) << where;
+            // The second order is differentiated step by step, with intermediates in the data's format: it
+            // has their precision only, even where grad_gamma is f32.
+            for (const Output output : all_outputs)
+              if (is_defined(c.problem, output))
+                expect_close(seen, ours, output, second ? formats.data : format_of(c.problem, output), where);
+          }
 }
 
 TEST(LibTorch, TheFunctionRefusesOneValuePerChannelTheOperatorDoesNot) {

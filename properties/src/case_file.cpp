@@ -15,16 +15,36 @@
 #include "domain.h"
 #include "names.h"
 #include "normproof/properties/nearest.h"
+#include "normproof/properties/recipe.h"
 
 namespace normproof::properties {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 15> keys{
-    "normproof_case", "pass", "dtype",        "shape",       "layout",
-    "dialect",        "eps",  "momentum",     "threads",     "x",
-    "gamma",          "beta", "running_mean", "running_var", "num_batches_tracked"};
+constexpr std::array<std::string_view, 23> keys{"normproof_case",
+                                                "pass",
+                                                "dtype",
+                                                "stats_dtype",
+                                                "shape",
+                                                "layout",
+                                                "layout_seed",
+                                                "dialect",
+                                                "eps",
+                                                "momentum",
+                                                "threads",
+                                                "x",
+                                                "gamma",
+                                                "beta",
+                                                "running_mean",
+                                                "running_var",
+                                                "num_batches_tracked",
+                                                "dy",
+                                                "saved_mean",
+                                                "saved_invstd",
+                                                "v_x",
+                                                "v_gamma",
+                                                "v_beta"};
 
 class Reader {
 public:
@@ -157,6 +177,41 @@ json tensor_of(const std::vector<double>& values) {
   return list;
 }
 
+/// What the pass takes must be there, and nothing else: a dy in a forward pass is a case of another pass.
+void read_backward(const Reader& in, Case& c) {
+  const Problem& p = c.problem;
+  const std::int64_t elements = p.shape.elements(), channels = p.shape.channels;
+  const auto none = [&](std::string_view field) {
+    if (in.has(field))
+      in.refuse(field, in.at(field).dump(),
+                fmt::format("the pass {} takes none", normproof::to_string(p.pass)));
+  };
+  if (takes_dy(p.pass))
+    c.dy = in.tensor("dy", elements, p.data);
+  else
+    none("dy");
+  if (takes_saved(p.pass)) {
+    c.saved_mean = in.tensor("saved_mean", channels, p.stats);
+    c.saved_invstd = in.tensor("saved_invstd", channels, p.stats);
+  } else {
+    none("saved_mean");
+    none("saved_invstd");
+  }
+  if (p.pass != Pass::double_backward) {
+    for (const std::string_view field : {"v_x", "v_gamma", "v_beta"})
+      none(field);
+    return;
+  }
+  if (!in.has("v_x") && !in.has("v_gamma") && !in.has("v_beta"))
+    in.at("v_x");  // at least one
+  if (in.has("v_x"))
+    c.v_x = in.tensor("v_x", elements, p.data);
+  if (in.has("v_gamma"))
+    c.v_gamma = in.tensor("v_gamma", channels, p.stats);
+  if (in.has("v_beta"))
+    c.v_beta = in.tensor("v_beta", channels, p.stats);
+}
+
 }  // namespace
 
 Case parse_case(std::string_view text, const std::string& origin) {
@@ -176,14 +231,24 @@ Case parse_case(std::string_view text, const std::string& origin) {
   if (const auto parsed = parse_pass(pass))
     p.pass = *parsed;
   else
-    in.choice("pass", pass, std::array{Pass::forward_training, Pass::forward_inference},
-              [](Pass one) { return normproof::to_string(one); });
+    in.choice("pass", pass, all_passes, [](Pass one) { return normproof::to_string(one); });
   const std::string dtype = in.text("dtype");
   if (const auto parsed = format_named(dtype))
     p.data = *parsed;
   else
     in.choice("dtype", dtype, formats(), [](const Format& one) { return one.name; });
-  p.stats = p.data.p < f32.p ? f32 : p.data;
+  p.stats = usual_stats(p.data);
+  if (in.has("stats_dtype")) {
+    const std::string stats = in.text("stats_dtype");
+    if (const auto parsed = format_named(stats))
+      p.stats = *parsed;
+    else
+      in.choice("stats_dtype", stats, formats(), [](const Format& one) { return one.name; });
+    if (p.stats != p.data && p.stats != usual_stats(p.data))
+      in.refuse("stats_dtype", stats,
+                fmt::format("statistics beside {} tensors are of {}{}", p.data.name, p.data.name,
+                            p.data.p < f32.p ? " or f32" : ""));
+  }
 
   const json& shape = in.at("shape");
   if (!shape.is_array() || shape.size() < 2 || shape.size() > 6)
@@ -200,8 +265,15 @@ Case parse_case(std::string_view text, const std::string& origin) {
   if (const auto parsed = parse_layout(layout))
     p.layout = *parsed;
   else
-    in.choice("layout", layout, std::array{Layout::contiguous, Layout::channels_last},
-              [](Layout one) { return normproof::to_string(one); });
+    in.choice("layout", layout, all_layouts, [](Layout one) { return normproof::to_string(one); });
+  if (in.has("layout_seed")) {
+    if (p.layout != Layout::strided)
+      in.refuse("layout_seed", in.at("layout_seed").dump(), "only the layout 'strided' takes a seed");
+    const json& seed = in.at("layout_seed");
+    if (!seed.is_number_unsigned())
+      in.refuse("layout_seed", seed.dump(), "an integer of at least 0 is wanted");
+    p.layout_seed = seed.get<std::uint64_t>();
+  }
   const std::string dialect = in.has("dialect") ? in.text("dialect") : "documented";
   if (const auto parsed = dialect_named(dialect)) {
     p.dialect = parsed->name;
@@ -234,13 +306,14 @@ Case parse_case(std::string_view text, const std::string& origin) {
   if (p.running) {
     c.running_mean = in.tensor("running_mean", channels, p.stats);
     c.running_var = in.tensor("running_var", channels, p.stats);
-  } else if (p.pass == Pass::forward_inference) {
+  } else if (uses_running(p.pass)) {
     throw std::invalid_argument(fmt::format(
         "{}: field 'running_mean' is missing; inference normalises with the statistics that are given",
         origin));
   }
   if (in.has("num_batches_tracked"))
     c.num_batches_tracked = in.count("num_batches_tracked", 0);
+  read_backward(in, c);
   c.domain = domain_of(c);
   return c;
 }
@@ -264,10 +337,14 @@ std::string write_case(const Case& c) {
   object["normproof_case"] = 1;
   object["pass"] = normproof::to_string(p.pass);
   object["dtype"] = p.data.name;
+  if (p.stats != usual_stats(p.data))
+    object["stats_dtype"] = p.stats.name;
   object["shape"] = {p.shape.batch, p.shape.channels};
   for (const std::int64_t extent : p.shape.spatial)
     object["shape"].push_back(extent);
   object["layout"] = normproof::to_string(p.layout);
+  if (p.layout == Layout::strided)
+    object["layout_seed"] = p.layout_seed;
   object["dialect"] = p.dialect;
   object["eps"] = hex_float(p.eps);
   object["momentum"] = p.momentum ? nlohmann::ordered_json(hex_float(*p.momentum)) : nlohmann::ordered_json();
@@ -283,6 +360,16 @@ std::string write_case(const Case& c) {
     object["running_var"] = tensor_of(c.running_var);
   }
   object["num_batches_tracked"] = c.num_batches_tracked;
+  const auto given = [&](const char* field, const std::vector<double>& values, bool always) {
+    if (always || !values.empty())
+      object[field] = tensor_of(values);
+  };
+  given("dy", c.dy, takes_dy(p.pass));
+  given("saved_mean", c.saved_mean, takes_saved(p.pass));
+  given("saved_invstd", c.saved_invstd, takes_saved(p.pass));
+  given("v_x", c.v_x, false);
+  given("v_gamma", c.v_gamma, false);
+  given("v_beta", c.v_beta, false);
   // A field a line, tensors on one line each: a diff of two cases names the field.
   std::string text = "{\n";
   for (auto field = object.begin(); field != object.end(); ++field)

@@ -115,17 +115,19 @@ void non_finite_dy(const ChannelDraw& c, std::span<const double> x, std::span<do
   dy[shared.below(4, dy.size())] = special[shared.below(5, special.size())];
 }
 
-Saved saved_statistics(const Recipe& r, std::span<const double> x, bool exact, std::int64_t channel) {
+Saved saved_statistics(const ChannelDraw& c, const RegimeEntry& entry, std::span<const double> x) {
+  const Recipe& r = c.recipe;
+  const Draw& draw = c.values;
   const Format stats = stats_of(r);
-  const Draw draw(r.seed, Stream::saved, static_cast<std::uint64_t>(channel));
   const Statistics s = statistics(x);
   Saved saved{mean_of(s, stats), invstd_of(s, r.eps, stats)};
-  if (exact) {
+  const bool constructed = entry.fill_dy != nullptr && !entry.about_dy;
+  if (entry.exact_affine) {
     // Two binades to both sides of 1 while every listed number of BN-NUM-26 still fits.
     const int most = x.size() <= 4096 ? 2 : 0;
     saved.invstd =
         power_of_two(static_cast<int>(draw.below(0, static_cast<std::uint64_t>(2 * most + 1))) - most);
-  } else if (draw.below(0, 4) == 3) {
+  } else if (!constructed && draw.below(0, 4) == 3) {
     const auto eighth = [&](std::uint64_t index) {
       return static_cast<double>(uniform(draw, index) - (std::int64_t{1} << (fraction_bits - 1))) *
              power_of_two(-2 - fraction_bits);

@@ -37,12 +37,12 @@ void large_dy(const ChannelDraw& c, std::span<const double> x, std::span<double>
 void non_finite_dy(const ChannelDraw& c, std::span<const double> x, std::span<double> dy);
 
 /// The statistics of x rounded to the format: in one channel of four off by up to 1/8 of the deviation and
-/// 1/8 of invstd, as those of a moment ago would be. Normal numbers or 0, always finite. `exact`: invstd a
-/// power of two.
+/// 1/8 of invstd, as those of a moment ago would be; never where the regime constructs dy beside x. Normal
+/// numbers or 0, always finite. Where y is exact invstd is a power of two.
 struct Saved {
   double mean = 0, invstd = 1;
 };
-Saved saved_statistics(const Recipe& r, std::span<const double> x, bool exact, std::int64_t channel);
+Saved saved_statistics(const ChannelDraw& c, const RegimeEntry& entry, std::span<const double> x);
 
 /// Which cotangents a double backward is given: at least one, all of them in half of the recipes; those of
 /// dgamma and dbeta only where there are gamma and beta.

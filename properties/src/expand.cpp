@@ -63,7 +63,9 @@ void fill_backward(Case& c, const Recipe& r, const RegimeEntry& entry, std::int6
     fill(draw, x, std::span(c.dy).subspan(start, n));
   }
   if (takes_saved(r.pass)) {
-    const Saved saved = saved_statistics(r, x, entry.exact_affine, channel);
+    const ChannelDraw draw{r, r.regime.parameter, channel, Draw(r.seed, Stream::parameters, at),
+                           Draw(r.seed, Stream::saved, at)};
+    const Saved saved = saved_statistics(draw, entry, x);
     c.saved_mean.push_back(saved.mean);
     c.saved_invstd.push_back(saved.invstd);
   }

@@ -2,6 +2,7 @@
 #include "normproof/properties/nearest.h"
 
 #include <algorithm>
+#include <compare>
 #include <vector>
 
 namespace normproof::properties {
@@ -11,23 +12,8 @@ char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-template <class Text>
-std::string nearest_of(std::string_view text, std::span<const Text> choices) {
-  std::string_view best;
-  int fewest = 0;
-  for (const Text& choice : choices) {
-    const int edits = edit_distance(text, choice);
-    if (best.empty() || edits < fewest) {
-      best = choice;
-      fewest = edits;
-    }
-  }
-  return std::string(best);
-}
-
-}  // namespace
-
-int edit_distance(std::string_view a, std::string_view b) {
+/// From the text to every prefix of the choice, the whole one last.
+std::vector<int> distances(std::string_view a, std::string_view b) {
   std::vector<int> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j)
     last[j] = static_cast<int>(j);
@@ -42,7 +28,38 @@ int edit_distance(std::string_view a, std::string_view b) {
     before.swap(last);
     last.swap(row);
   }
-  return last[b.size()];
+  return last;
+}
+
+/// A name that was broken off ("forward" for "forward-training") is one edit further than what there is of
+/// it.
+struct Edits {
+  int broken_off, whole;
+  friend auto operator<=>(const Edits&, const Edits&) = default;
+};
+Edits edits(std::string_view text, std::string_view choice) {
+  const std::vector<int> all = distances(text, choice);
+  return {std::min(all.back(), 1 + *std::ranges::min_element(all)), all.back()};
+}
+
+template <class Text>
+std::string nearest_of(std::string_view text, std::span<const Text> choices) {
+  std::string_view best;
+  Edits fewest{};
+  for (const Text& choice : choices) {
+    const Edits here = edits(text, choice);
+    if (best.empty() || here < fewest) {
+      best = choice;
+      fewest = here;
+    }
+  }
+  return std::string(best);
+}
+
+}  // namespace
+
+int edit_distance(std::string_view a, std::string_view b) {
+  return distances(a, b).back();
 }
 
 std::string nearest(std::string_view text, std::span<const std::string_view> choices) {

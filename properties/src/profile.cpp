@@ -10,12 +10,8 @@
 
 #include <algorithm>
 #include <array>
-#include <stdexcept>
 
-#include <fmt/format.h>
-
-#include "names.h"
-#include "normproof/properties/nearest.h"
+#include "filter.h"
 #include "random.h"
 
 namespace normproof::properties {
@@ -308,8 +304,7 @@ struct DialectClass {
 std::vector<DialectClass> dialect_classes() {
   std::vector<DialectClass> classes;
   for (const Dialect& dialect : dialects()) {
-    const bool updates =
-        std::ranges::find(dialect.not_applicable, "running-variance") == dialect.not_applicable.end();
+    const bool updates = updates_running(dialect.name);
     const Semantics& s = dialect.semantics;
     const auto same = [&](const DialectClass& c) {
       return c.updates == updates && c.semantics.eps == s.eps && c.semantics.normalising == s.normalising &&
@@ -547,41 +542,17 @@ std::vector<Recipe> all_recipes(Profile profile, std::uint64_t seed) {
 // ---- filters
 // ------------------------------------------------------------------------------------------------------
 
-void check(const std::vector<std::string>& wanted, std::string_view what,
-           const std::vector<std::string>& known) {
-  for (const std::string& name : wanted)
-    if (std::ranges::find(known, name) == known.end())
-      throw std::invalid_argument(fmt::format("'{}': no such {}; the nearest valid choice is '{}'", name,
-                                              what, nearest(name, known)));
-}
-
-/// A list keeps everything when it is empty; "pytorch" keeps every pytorch/... entry point.
-bool keeps(const std::vector<std::string>& wanted, std::string_view value) {
-  return wanted.empty() || std::ranges::any_of(wanted, [&](const std::string& name) {
-           return value == name || (value.starts_with(name) && value[name.size()] == '/');
-         });
-}
-
-void check_names(const Filter& filter) {
+void check_regimes(const Filter& filter) {
   std::vector<std::string> known;
-  for (const Format& format : formats())
-    known.emplace_back(format.name);
-  check(filter.dtypes, "dtype", known);
-  known.clear();
-  for (const Layout layout : all_layouts)
-    known.emplace_back(to_string(layout));
-  check(filter.layouts, "layout", known);
-  check(filter.dialects, "dialect", dialect_names());
-  known.clear();
   for (const RegimeInfo& info : regimes())
     known.emplace_back(info.name);
   for (const auto* points : {&regime_points(), &whole_points()})
     for (const Regime& point : *points)
       known.push_back(to_string(point));
-  check(filter.regimes, "regime of a profile", known);
+  check_names(filter.regimes, "regime of a profile", known);
 }
 
-bool keeps(const Filter& filter, const Recipe& r) {
+bool is_kept(const Filter& filter, const Recipe& r) {
   if (!filter.passes.empty() && std::ranges::find(filter.passes, r.pass) == filter.passes.end())
     return false;
   if (!keeps(filter.dtypes, r.dtype.name) || !keeps(filter.layouts, to_string(r.layout)) ||
@@ -590,8 +561,7 @@ bool keeps(const Filter& filter, const Recipe& r) {
   if (!filter.regimes.empty() && !keeps(filter.regimes, r.regime.name) &&
       !keeps(filter.regimes, to_string(r.regime)))
     return false;
-  const auto info = std::ranges::find(regimes(), r.regime.name, &RegimeInfo::name);
-  return filter.extended || info->domain == Domain::core;
+  return filter.extended || !is_extended(r.regime);
 }
 
 }  // namespace
@@ -617,8 +587,9 @@ std::optional<Profile> parse_profile(std::string_view text) {
 
 std::vector<Recipe> recipes(Profile profile, std::uint64_t seed, const Filter& filter) {
   check_names(filter);
+  check_regimes(filter);
   std::vector<Recipe> list = all_recipes(profile, seed);
-  std::erase_if(list, [&](const Recipe& r) { return !keeps(filter, r); });
+  std::erase_if(list, [&](const Recipe& r) { return !is_kept(filter, r); });
   return list;
 }
 

@@ -88,6 +88,37 @@ TEST(CaseFile, TheDialectBringsItsSemantics) {
   EXPECT_EQ(c.problem.semantics, dialect_named("pytorch/native_batch_norm")->semantics);
 }
 
+/// The small case as one of second order: statistics of f32 beside tensors of f16.
+nlohmann::ordered_json small_second() {
+  auto object = small();
+  object["pass"] = to_string(Pass::double_backward);
+  object["dtype"] = "f16";
+  object["layout"] = "strided";
+  object["layout_seed"] = 18446744073709551615U;
+  object["x"] = {"0x1p+1", "0x1p+2", "0x1.8p+2", "-0x0p+0", "0x1p-24", "0x1.ffcp+15"};
+  object["dy"] = {"0x1p+1", "-0x1p+2", "0x1.8p+2", "-0x0p+0", "0x1p+0", "0x1p+3"};
+  object["saved_mean"] = {"0x1.000002p+2", "0x1p+1"};
+  object["saved_invstd"] = {"0x1p+0", "0x1p-1"};
+  object["v_gamma"] = {"0x1p+0", "0x1p-2"};
+  return object;
+}
+
+TEST(CaseFile, TheBackwardPassesHaveTensorsOfTheirOwn) {
+  auto object = small_second();
+  Case c = parse_case(object.dump(), "some.json");
+  EXPECT_EQ(c.dy[5], 8.0);
+  EXPECT_EQ(c.saved_mean[0], 0x1.000002p+2);
+  EXPECT_EQ(c.saved_invstd[1], 0.5);
+  EXPECT_EQ(c.v_gamma[1], 0.25);
+  EXPECT_TRUE(c.v_x.empty() && c.v_beta.empty());
+  EXPECT_EQ(c.problem.layout_seed, 18446744073709551615U);
+  EXPECT_EQ(c.problem.stats, f32);
+  object["stats_dtype"] = "f16";
+  EXPECT_THAT(error_of(object.dump()), HasSubstr("'saved_mean[0]'"));  // which f16 does not hold
+  object["saved_mean"][0] = "0x1p+2";
+  EXPECT_EQ(parse_case(object.dump(), "some.json").problem.stats, f16);
+}
+
 RC_GTEST_PROP(CaseFile, WrittenAndReadBackBitForBit, (const Recipe& r)) {
   const Case c = expand(r);
   const Case back = parse_case(write_case(c), "file");
@@ -156,6 +187,37 @@ TEST(CaseFile, EveryMistakeNamesFileFieldAndOffendingText) {
     EXPECT_THAT(error, StartsWith("some.json: ")) << m.field << " " << m.value;
     EXPECT_THAT(error, HasSubstr(m.wanted)) << m.field << " " << m.value;
     EXPECT_EQ(error.find('\n'), std::string::npos);
+  }
+}
+
+TEST(CaseFile, EveryMistakeOfTheBackwardPassesIsNamed) {
+  const std::vector<Mistake> mistakes{
+      {"stats_dtype", "f64", "f16 or f32"},
+      {"stats_dtype", "f17", "'f16'"},
+      {"layout_seed", -1, "at least 0"},
+      {"layout_seed", "7", "at least 0"},
+      {"layout", "contiguous", "only the layout 'strided'"},
+      {"dy", {"0x1p+0"}, "6 values"},
+      {"dy", {"0x1p+1", "0x1.001p+0", "0x1p+0", "0x1p+0", "0x1p+0", "0x1p+0"}, "f16 does not hold it"},
+      {"saved_mean", {"0x1p+0"}, "2 values"},
+      {"v_x", {"0x1p+0"}, "6 values"},
+      {"v_beta", {"0x1p+0"}, "2 values"},
+      {"pass", "backward-training", "the pass backward-training takes none"},  // v_gamma
+      {"pass", "gradient", "the pass gradient takes none"},                    // saved statistics
+      {"pass", "forward-inference", "the pass forward-inference takes none"},  // dy
+      {"pass", "double-backwards", "'double-backward'"},
+  };
+  for (const Mistake& m : mistakes) {
+    auto object = small_second();
+    object[m.field] = m.value;
+    const std::string error = error_of(object.dump());
+    EXPECT_THAT(error, StartsWith("some.json: ")) << m.field << " " << m.value;
+    EXPECT_THAT(error, HasSubstr(m.wanted)) << m.field << " " << m.value;
+  }
+  for (const char* field : {"dy", "saved_mean", "saved_invstd", "v_gamma"}) {
+    auto object = small_second();
+    object.erase(field);
+    EXPECT_THAT(error_of(object.dump()), HasSubstr("is missing")) << field;
   }
 }
 

@@ -75,6 +75,27 @@ TEST(RecipeLine, ADecimalMeansTheNearestDouble) {
   EXPECT_NE(parsed("np1 eps=1e-5").eps, parsed("np1 eps=0x1.4f8b58p-17").eps);
 }
 
+TEST(RecipeLine, StatisticsAreWrittenOnlyWhereTheyAreNotTheUsualOnes) {
+  EXPECT_EQ(parsed("np1 dtype=f16 stats=f16").stats, f16);
+  EXPECT_THAT(to_string(parsed("np1 stats=bf16 dtype=bf16")), HasSubstr("dtype=bf16 stats=bf16 shape="));
+  for (const char* usual : {"np1 dtype=f16 stats=f32", "np1 stats=f32", "np1 stats=f64 dtype=f64"}) {
+    EXPECT_EQ(parsed(usual).stats, std::nullopt);
+    EXPECT_EQ(to_string(parsed(usual)).find("stats="), std::string::npos);
+  }
+  EXPECT_EQ(stats_of(parsed("np1 dtype=bf16")), f32);
+  EXPECT_EQ(stats_of(parsed("np1 dtype=f64")), f64);
+}
+
+TEST(RecipeLine, AStridedLayoutCarriesItsSeed) {
+  const Recipe r = parsed("np1 layout=strided:18446744073709551615");
+  EXPECT_EQ(r.layout, Layout::strided);
+  EXPECT_EQ(r.layout_seed, 18446744073709551615U);
+  EXPECT_THAT(to_string(r), HasSubstr("layout=strided:18446744073709551615 "));
+  EXPECT_EQ(parsed("np1 layout=strided"), parsed("np1 layout=strided:0"));
+  EXPECT_EQ(expand(r).problem.layout_seed, r.layout_seed);
+  EXPECT_EQ(to_string(parsed("np1 layout=channels-last")).find("channels-last:"), std::string::npos);
+}
+
 TEST(RecipeLine, AFamilyNameMeansItsFirstEntryPoint) {
   EXPECT_EQ(parsed("np1 dialect=pytorch").dialect, "pytorch/native_batch_norm");
 }
@@ -99,6 +120,11 @@ TEST(RecipeLine, AMistakeIsNamedWithTheNearestChoice) {
       {"np1 shape=8x-4x4", "'shape=8x-4x4'", "'shape=8x4x4'"},
       {"np1 shape=8x4xx4", "'shape=8x4xx4'", "'shape=8x4x4'"},
       {"np1 layout=channel_last", "'layout=channel_last'", "layout=channels"},
+      {"np1 layout=strded:3", "'layout=strded:3'", "'layout=strided'"},
+      {"np1 layout=strided:x", "'layout=strided:x'", "'layout=strided:1'"},
+      {"np1 layout=contiguous:3", "'layout=contiguous:3'", "'layout=contiguous'"},
+      {"np1 stats=f31", "'stats=f31'", "'stats=f32'"},
+      {"np1 pass=double_backward", "'pass=double_backward'", "'pass=double-backward'"},
       {"np1 dialect=documentd", "'dialect=documentd'", "'dialect=documented'"},
       {"np1 regime=ofset:10", "'regime=ofset:10'", "'regime=offset:1000'"},
       {"np1 regime=offset:ten", "'regime=offset:ten'", "'regime=offset:1000'"},
@@ -136,6 +162,19 @@ TEST(Impossible, NamesTheRegimeAndWhatItNeeds) {
       {"np1 regime=huge:60 dtype=f16", "at most"},
       {"np1 regime=offset:100000 dtype=f16", "largest"},
       {"np1 pass=" + std::string(normproof::to_string(Pass::forward_inference)) + " running=0", "running=1"},
+      {"np1 pass=backward-inference running=0", "running=1"},
+      {"np1 dtype=f64 stats=f32", "stats=f64"},
+      {"np1 dtype=f32 stats=f16", "stats=f32"},
+      {"np1 dtype=f16 stats=bf16", "stats=f32"},
+      {"np1 dtype=bf16 stats=f64", "same format, or of f32"},
+      {"np1 regime=cancelling_dy", "about dy, which forward-training is not given"},
+      {"np1 regime=large_dy:20 pass=gradient dtype=f16", "possible are -6 to 11"},
+      {"np1 regime=pixels pass=backward-inference dialect=onnx", "no gradient at given statistics"},
+      {"np1 dialect=onednn", "running=0"},
+      {"np1 dialect=keras momentum=none", "no cumulative average"},
+      {"np1 regime=outlier:4 dtype=f16", "largest"},
+      {"np1 regime=pair:300 dtype=bf16 shape=2x2", "at most 254"},
+      {"np1 regime=paired:1000 dtype=f16", "at most 504"},
       {"np1 shape=4x0", "at least one channel"},
       {"np1 shape=65536x65536", "2^31"},
   };
@@ -152,6 +191,9 @@ TEST(Impossible, NamesTheRegimeAndWhatItNeeds) {
   by_hand.regime = {"normal", 3};
   EXPECT_NE(impossible(by_hand), "");
   by_hand.regime = {};
+  by_hand.layout_seed = 3;
+  EXPECT_THAT(impossible(by_hand), HasSubstr("only a strided layout takes a seed"));
+  by_hand.layout_seed = 0;
   by_hand.dialect = "kerass";
   EXPECT_THAT(impossible(by_hand), HasSubstr("dialect"));
 }
@@ -165,11 +207,15 @@ RC_GTEST_PROP(Expand, EveryValueIsRepresentable, (const Recipe& r)) {
     return std::ranges::all_of(values,
                                [&](double v) { return std::isnan(v) || is_representable(format, v); });
   };
-  RC_ASSERT(all(c.x, c.problem.data));
-  for (const auto* tensor : {&c.gamma, &c.beta, &c.running_mean, &c.running_var})
+  for (const auto* tensor : {&c.x, &c.dy, &c.v_x})
+    RC_ASSERT(all(*tensor, c.problem.data));
+  for (const auto* tensor : {&c.gamma, &c.beta, &c.running_mean, &c.running_var, &c.saved_mean,
+                             &c.saved_invstd, &c.v_gamma, &c.v_beta})
     RC_ASSERT(all(*tensor, c.problem.stats));
   RC_ASSERT(std::ranges::all_of(c.running_var, [](double v) { return v >= 0 && std::isfinite(v); }));
-  RC_ASSERT(std::ranges::all_of(c.running_mean, [](double v) { return std::isfinite(v); }));
+  for (const auto* tensor : {&c.running_mean, &c.saved_mean, &c.saved_invstd})
+    RC_ASSERT(std::ranges::all_of(*tensor, [](double v) { return std::isfinite(v); }));
+  RC_ASSERT(std::ranges::all_of(c.saved_invstd, [](double v) { return v > 0; }));
 }
 
 RC_GTEST_PROP(Expand, TheProblemIsTheRecipes, (const Recipe& r)) {
@@ -180,6 +226,19 @@ RC_GTEST_PROP(Expand, TheProblemIsTheRecipes, (const Recipe& r)) {
   RC_ASSERT(c.beta.size() == (r.affine ? channels : 0));
   RC_ASSERT(c.running_mean.size() == (r.running ? channels : 0));
   RC_ASSERT(c.running_var.size() == (r.running ? channels : 0));
+  RC_ASSERT(c.dy.size() == (takes_dy(r.pass) ? c.x.size() : 0));
+  RC_ASSERT(c.saved_mean.size() == (takes_saved(r.pass) ? channels : 0));
+  RC_ASSERT(c.saved_invstd.size() == c.saved_mean.size());
+  if (r.pass == Pass::double_backward) {
+    RC_ASSERT(c.v_x.empty() || c.v_x.size() == c.x.size());
+    for (const auto* tensor : {&c.v_gamma, &c.v_beta})
+      RC_ASSERT(tensor->empty() || (r.affine && tensor->size() == channels));
+    RC_ASSERT(c.x.empty() || c.v_x.size() + c.v_gamma.size() + c.v_beta.size() > 0);
+  } else {
+    RC_ASSERT(c.v_x.size() + c.v_gamma.size() + c.v_beta.size() == 0);
+  }
+  RC_ASSERT(c.problem.data == r.dtype);
+  RC_ASSERT(c.problem.stats == stats_of(r));
   RC_ASSERT(c.problem.shape == r.shape);
   RC_ASSERT(c.problem.eps == r.eps);
   RC_ASSERT(c.problem.momentum == r.momentum);
@@ -191,6 +250,7 @@ RC_GTEST_PROP(Expand, ThreadsLayoutAndDialectLeaveTheNumbersAlone, (const Recipe
   Recipe other = r;
   other.threads = r.threads == 1 ? 2 : 1;
   other.layout = r.layout == Layout::contiguous ? Layout::channels_last : Layout::contiguous;
+  other.layout_seed = 0;
   other.dialect = "documented";
   Case a = expand(r), b = expand(other);
   RC_ASSERT(fingerprint(a) != fingerprint(b));
@@ -204,7 +264,10 @@ RC_GTEST_PROP(Expand, AChannelDoesNotDependOnTheOnesAfterIt, (const Recipe& r)) 
   ++more.shape.channels;
   const Case a = expand(r), b = expand(more);
   RC_ASSERT(std::equal(a.x.begin(), a.x.end(), b.x.begin()));
-  RC_ASSERT(std::equal(a.gamma.begin(), a.gamma.end(), b.gamma.begin()));
+  for (const auto tensor :
+       {&Case::gamma, &Case::dy, &Case::saved_mean, &Case::saved_invstd, &Case::v_x, &Case::v_gamma})
+    RC_ASSERT((b.*tensor).size() >= (a.*tensor).size() &&
+              std::equal((a.*tensor).begin(), (a.*tensor).end(), (b.*tensor).begin()));
 }
 
 TEST(Expand, OnManyThreadsAtOnceTheSameBits) {
@@ -226,6 +289,7 @@ TEST(Expand, AnotherSeedIsAnotherCase) {
         info.name == "pair")
       continue;  // few choices each
     Recipe r;
+    r.pass = Pass::backward_training;
     r.shape = {16, 8, {4}};
     r.regime = {std::string(info.name), info.standard};
     if (info.name == "exact")
@@ -266,6 +330,30 @@ TEST(Fingerprint, SeesEveryNumber) {
   EXPECT_TRUE(changed([](Case& o) { o.problem.shape = {4, 3, {1, 2}}; }));
   EXPECT_TRUE(changed([](Case& o) { o.problem.dialect = "x"; }));
   EXPECT_TRUE(changed([](Case& o) { o.problem.data = f64; }));
+  EXPECT_TRUE(changed([](Case& o) { o.problem.layout = Layout::strided; }));
+}
+
+TEST(Fingerprint, SeesEveryNumberOfTheBackwardPasses) {
+  const Case c = expand(parsed("np1 pass=double-backward shape=4x3x2 layout=strided:1 seed=3"));
+  ASSERT_FALSE(c.v_x.empty() || c.v_gamma.empty() || c.v_beta.empty());
+  const std::uint64_t hash = fingerprint(c);
+  std::set<std::uint64_t> met{hash};
+  const auto change = [&](auto changed) {
+    Case other = c;
+    changed(other);
+    met.insert(fingerprint(other));
+  };
+  for (const auto tensor :
+       {&Case::dy, &Case::saved_mean, &Case::saved_invstd, &Case::v_x, &Case::v_gamma, &Case::v_beta}) {
+    change([&](Case& o) { (o.*tensor).back() = -(o.*tensor).back(); });
+    change([&](Case& o) { (o.*tensor).clear(); });
+  }
+  change(
+      [&](Case& o) { std::swap(o.v_gamma, o.v_beta); });  // one of them absent must not look like the other
+  change([&](Case& o) { std::swap(o.saved_mean, o.saved_invstd); });
+  change([&](Case& o) { o.problem.layout_seed = 2; });
+  change([&](Case& o) { o.problem.stats = f64; });
+  EXPECT_EQ(met.size(), 17U);
 }
 
 // ---- golden hashes
@@ -276,7 +364,9 @@ struct Frozen {
   Pass pass;
   std::uint64_t hash;
 };
-constexpr Pass training = Pass::forward_training, inference = Pass::forward_inference;
+constexpr Pass training = Pass::forward_training, inference = Pass::forward_inference,
+               backward = Pass::backward_training, eval = Pass::backward_inference, gradient = Pass::gradient,
+               second = Pass::double_backward;
 constexpr Frozen golden[] = {
     {"np1", training, 0xbc3feae4ab16ce1c},
     {"np1 dtype=f64", training, 0x87f3e686ec5ec67b},
@@ -317,6 +407,33 @@ constexpr Frozen golden[] = {
     {"np1 regime=exact:7 eps=0x1p-1 dtype=f64", inference, 0xa44020a26b2af20d},
     {"np1 regime=near_constant:4", inference, 0x82c41891fcc7141b},
     {"np1 regime=huge:1 dtype=f64", inference, 0x6a86b3139793abf2},
+    {"np1", backward, 0x6710c759822ecd2d},
+    {"np1", eval, 0xc49dfd9617502ed6},
+    {"np1", gradient, 0x2614df4ae9f1cce9},
+    {"np1", second, 0x8dabfc62beb0d1f2},
+    {"np1 dtype=f64 seed=3", backward, 0xe3edeb9e96f57e96},
+    {"np1 dtype=f64 shape=7x5x3 seed=4", second, 0xe8bb5075dc1ef3ac},
+    {"np1 dtype=f16 stats=f16 shape=16x8x3x5", backward, 0xd2a9b8aea1a9b2d0},
+    {"np1 dtype=bf16 stats=bf16 shape=16x8x3x5", backward, 0x26d4e3c0f8f63939},
+    {"np1 dtype=bf16 shape=16x8x3x5 layout=strided:9", gradient, 0xab6e998dd15a8be3},
+    {"np1 dtype=f16 stats=f16 regime=pixels", training, 0xeafb3e7af7385e43},
+    {"np1 dtype=f16 regime=offset:100", eval, 0xf5a7135488b74637},
+    {"np1 shape=64x16 regime=cancelling_dy", backward, 0xf2696eeca6930da6},
+    {"np1 shape=63x16 dtype=f16 regime=cancelling_dy", eval, 0xcf5d31b2f619dc94},
+    {"np1 shape=64x16 regime=large_dy:16", backward, 0xda49bfc5d3b3928d},
+    {"np1 shape=64x16 dtype=bf16 stats=bf16 regime=large_dy:-16", gradient, 0x8192d1c3f786cf9e},
+    {"np1 shape=64x8 regime=exact:3 eps=0x1p-1", backward, 0x7bf45453dc857895},
+    {"np1 shape=64x8 dtype=f16 regime=exact:3 eps=0x1p-1", second, 0x70e364e13c1119ae},
+    {"np1 shape=64x4 regime=witness_mean", backward, 0x6bed38824cfc568a},
+    {"np1 shape=64x4 regime=witness_var", backward, 0x9c3e9e92872f9ef3},
+    {"np1 shape=64x4 regime=non_finite seed=5", backward, 0x9d6ce7ddf5c58ff2},
+    {"np1 regime=huge:40", backward, 0xab023aa351106ee0},
+    {"np1 regime=subnormal dtype=f64", backward, 0x3c0e7841dc480b7c},
+    {"np1 regime=constant eps=0x0p+0 shape=4x16", backward, 0xbfd04b074d19e889},
+    {"np1 regime=variance:-40 eps=0x1.197998p-40 dtype=f64", second, 0x968492a1dca64cb8},
+    {"np1 affine=0 running=0", second, 0xe5e75eb797a8b9e8},
+    {"np1 layout=strided:3", training, 0x5e442322905acae1},
+    {"np1 dialect=keras-fused momentum=0x1.8p-1", training, 0xabdd77b8d8a7af4a},
 };
 
 /// A recipe means the same bits for ever: a failure here means that old lines no longer replay. Then the
@@ -326,8 +443,8 @@ TEST(Golden, OldRecipesStillMeanTheSameBits) {
     Recipe r = parsed(line);
     r.pass = pass;
     const std::uint64_t now = fingerprint(expand(r));
-    EXPECT_EQ(now, hash) << "now {\"" << line << "\", " << (pass == training ? "training" : "inference")
-                         << ", 0x" << std::hex << now << "},";
+    EXPECT_EQ(now, hash) << "now {\"" << line << "\", " << to_string(pass) << ", 0x" << std::hex << now
+                         << "},";
   }
 }
 
@@ -374,6 +491,14 @@ TEST(Arbitrary, ShrinksToThePlainestRecipeThatStillFails) {
   plain.shape = {1, 3, {}};
   plain.layout = Layout::channels_last;
   EXPECT_EQ(wide, plain);
+
+  const Recipe narrow =
+      smallest([](const Recipe& r) { return r.dtype.p < f32.p && r.pass != Pass::forward_training; });
+  plain = Recipe{};
+  plain.shape = {1, 1, {}};
+  plain.dtype = f16;
+  plain.pass = Pass::forward_inference;
+  EXPECT_EQ(narrow, plain);
 
   const Recipe many = smallest([](const Recipe& r) { return r.shape.per_channel() >= 20; });
   EXPECT_LE(many.shape.per_channel(), 24);

@@ -2,8 +2,10 @@
 // element, two-pass sums and all, rounded by conversion (which decides ties at random: settle.test.cpp).
 #include "normproof/reference/truth.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string>
 
 #include <benchmark/benchmark.h>
 #include <boost/multiprecision/mpfr.hpp>
@@ -48,6 +50,35 @@ BENCHMARK(oracle)
     ->Args({64, 16384, 8, 1})
     ->Args({32, 128, 1024, 1})
     ->Args({32, 4, 4096, 1})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+
+/// The gradients: every output of the pass counts its elements.
+void gradients(benchmark::State& state) {
+  Case c = sample(format_of_state(state), state.range(1), state.range(2));
+  c.problem.pass = all_passes[static_cast<std::size_t>(state.range(3))];
+  c.dy = c.x;
+  std::ranges::rotate(c.dy, c.dy.begin() + 1);
+  if (state.range(4) != 0)
+    std::ranges::fill(c.dy, 0.5);  // dx = 0 exactly: every element goes to the arbiter
+  if (c.problem.pass != Pass::gradient)
+    c.saved_mean = c.saved_invstd = c.gamma;
+  if (c.problem.pass == Pass::double_backward)
+    c.v_x = c.x;
+  for (auto _ : state)
+    benchmark::DoNotOptimize(truth_of(c));
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(c.x.size()));
+  state.SetLabel(std::string(to_string(c.problem.pass)));
+}
+BENCHMARK(gradients)
+    ->ArgNames({"bits", "n", "channels", "pass", "constant"})
+    ->Args({32, 16384, 8, static_cast<int>(Pass::backward_training), 0})
+    ->Args({32, 16384, 8, static_cast<int>(Pass::gradient), 0})
+    ->Args({32, 16384, 8, static_cast<int>(Pass::gradient), 1})
+    ->Args({64, 16384, 8, static_cast<int>(Pass::gradient), 0})
+    ->Args({64, 16384, 8, static_cast<int>(Pass::gradient), 1})
+    ->Args({32, 4, 4096, static_cast<int>(Pass::gradient), 0})
+    ->Args({32, 16384, 8, static_cast<int>(Pass::double_backward), 0})
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 

@@ -19,8 +19,8 @@ bool is_inference(Pass pass) {
 /// eps < 0 or NaN; eps = 0.
 Admission by_eps(const Problem& p) {
   if (!(p.eps >= 0)) {
-    const bool refused = p.dialect == "documented" ||
-                         (p.semantics.zero_eps == ZeroEps::rejected && takes_statistics(p.pass));
+    const bool refused =
+        p.dialect == "documented" || (p.semantics.zero_eps == ZeroEps::rejected && takes_statistics(p.pass));
     if (refused)
       return {Ruling::reject, fmt::format("{} refuses eps = {}", p.dialect, p.eps)};
     return {Ruling::either, fmt::format("eps = {} is implementation-defined for {}", p.eps, p.dialect)};
@@ -35,18 +35,22 @@ Admission by_emptiness(const Problem& p) {
   const std::string shape = to_string(p.shape);
   if (p.pass == Pass::forward_inference) {
     if (p.semantics.empty_batch == EmptyBatch::either && p.dialect != "documented")
-      return {Ruling::either, fmt::format("an empty batch (shape {}) is implementation-defined for {}", shape, p.dialect)};
+      return {Ruling::either,
+              fmt::format("an empty batch (shape {}) is implementation-defined for {}", shape, p.dialect)};
     return {};
   }
   if (p.pass != Pass::forward_training && p.pass != Pass::gradient)
-    return {Ruling::either, fmt::format("the gradient of an empty batch (shape {}) is implementation-defined", shape)};
+    return {Ruling::either,
+            fmt::format("the gradient of an empty batch (shape {}) is implementation-defined", shape)};
   switch (p.semantics.empty_batch) {
   case EmptyBatch::rejected:
-    return {Ruling::reject, fmt::format("{} refuses a shape without values in training (shape {})", p.dialect, shape)};
+    return {Ruling::reject,
+            fmt::format("{} refuses a shape without values in training (shape {})", p.dialect, shape)};
   case EmptyBatch::accepted:
     break;
   case EmptyBatch::either:
-    return {Ruling::either, fmt::format("a shape without values (shape {}) is implementation-defined for {}", shape, p.dialect)};
+    return {Ruling::either, fmt::format("a shape without values (shape {}) is implementation-defined for {}",
+                                        shape, p.dialect)};
   }
   return {};
 }
@@ -55,9 +59,11 @@ Admission by_emptiness(const Problem& p) {
 Admission by_single_value(const Problem& p) {
   const std::string shape = to_string(p.shape);
   if (p.semantics.single_value == SingleValue::rejected)
-    return {Ruling::reject, fmt::format("{} refuses one value per channel in training (shape {})", p.dialect, shape)};
+    return {Ruling::reject,
+            fmt::format("{} refuses one value per channel in training (shape {})", p.dialect, shape)};
   if (p.semantics.may_refuse_single_value)
-    return {Ruling::either, fmt::format("one value per channel (shape {}) is implementation-defined for {}", shape, p.dialect)};
+    return {Ruling::either, fmt::format("one value per channel (shape {}) is implementation-defined for {}",
+                                        shape, p.dialect)};
   return {};
 }
 

@@ -17,9 +17,9 @@
 
 namespace normproof::reference {
 
-/// k with d(invstd)/dv = -k invstd / 2, at the normalising variance v > 0: it stands where the specification's
-/// dx has the square of invstd, and is that square for 1/sqrt(v + constant). Here are the two placements of eps that
-/// mix a root with a rational; the others have a rational k.
+/// k with d(invstd)/dv = -k invstd / 2, at the normalising variance v > 0: it stands where the
+/// specification's dx has the square of invstd, and is that square for 1/sqrt(v + constant). Here are the two
+/// placements of eps that mix a root with a rational; the others have a rational k.
 template <class Number>
 Number invstd_slope(const Number& v, const Number& invstd, EpsPlacement placement) {
   using std::sqrt;
@@ -62,7 +62,8 @@ Scalar covariance(const ChannelGradient<Scalar>& s) {
 }
 
 template <class Scalar, class Element>
-Element grad_x_over_r(const ChannelGradient<Scalar>& s, const Element& dy, const Element& v, const Element& c) {
+Element grad_x_over_r(const ChannelGradient<Scalar>& s, const Element& dy, const Element& v,
+                      const Element& c) {
   const Element q = residual(dy, s.mean_dy, c, Scalar(s.r2 * s.mean_dy_c));
   const Element p = residual(v, s.mean_v, c, Scalar(s.r2 * s.mean_v_c));
   const Element bracket = covariance(s) * c + s.mean_dy_c * p + s.mean_v_c * q;

@@ -1,5 +1,5 @@
-// The backward truths: sums as exact integers, once per channel; every output r P + shift from backward.h, over balls
-// first, and where these leave something open with P exact.
+// The backward truths: sums as exact integers, once per channel; every output r P + shift from backward.h,
+// over balls first, and where these leave something open with P exact.
 #include "backward_channel.h"
 
 #include "facts.h"
@@ -139,7 +139,8 @@ const ChannelGradient<Ball<RealOf<Tier>>>& BackwardChannel::gradient_at() {
                                 ball<Real>(exact_.mean_dy_c), ball<Real>(exact_.mean_v),
                                 ball<Real>(exact_.mean_v_c),  ball<Real>(exact_.mean_v_dy)};
   if (!is_rational_)
-    s.r2 = invstd_slope(statistics.variance, statistics.invstd, problem_.semantics.eps) * ball<Real>(bessel());
+    s.r2 =
+        invstd_slope(statistics.variance, statistics.invstd, problem_.semantics.eps) * ball<Real>(bessel());
   return stored.emplace(std::move(s));
 }
 
@@ -161,7 +162,8 @@ Rounded BackwardChannel::scaled(const Format& format, const Quotient& over_r, do
 }
 
 template <class Formula>
-Rounded BackwardChannel::element(std::optional<Linear>& stored, const Formula& formula, std::int64_t i, double shift) {
+Rounded BackwardChannel::element(std::optional<Linear>& stored, const Formula& formula, std::int64_t i,
+                                 double shift) {
   const auto by_balls = [&](auto tier) {
     using Number = Ball<RealOf<tier>>;
     const auto& statistics = normaliser_.at<tier>();
@@ -230,23 +232,26 @@ Rounded BackwardChannel::dx(std::int64_t i) {
   if (!has_numbers() || !sums_.finite || !dy_sums_.finite || !std::isfinite(gamma_))
     return {nan, 0};
   return element(
-      dx_form_, [](const auto& s, const auto& dy, const auto&, const auto& c) { return dx_over_r(s, dy, c); }, i, 0);
+      dx_form_, [](const auto& s, const auto& dy, const auto&, const auto& c) { return dx_over_r(s, dy, c); },
+      i, 0);
 }
 
 Rounded BackwardChannel::grad_dy(std::int64_t i) {
-  const bool finite = has_numbers() && sums_.finite && v_sums_.finite && std::isfinite(gamma_) && std::isfinite(v_gamma_) &&
-                      std::isfinite(v_beta_);
+  const bool finite = has_numbers() && sums_.finite && v_sums_.finite && std::isfinite(gamma_) &&
+                      std::isfinite(v_gamma_) && std::isfinite(v_beta_);
   if (!finite)
     return {nan, 0};
   return element(
       grad_dy_form_,
-      [](const auto& s, const auto&, const auto& cotangent, const auto& c) { return grad_dy_over_r(s, cotangent, c); },
+      [](const auto& s, const auto&, const auto& cotangent, const auto& c) {
+        return grad_dy_over_r(s, cotangent, c);
+      },
       i, v_beta_);
 }
 
 Rounded BackwardChannel::grad_x(std::int64_t i) {
-  const bool finite = has_numbers() && sums_.finite && dy_sums_.finite && v_sums_.finite && std::isfinite(gamma_) &&
-                      std::isfinite(v_gamma_);
+  const bool finite = has_numbers() && sums_.finite && dy_sums_.finite && v_sums_.finite &&
+                      std::isfinite(gamma_) && std::isfinite(v_gamma_);
   if (!finite)
     return {nan, 0};
   return element(

@@ -1,5 +1,5 @@
-// The truths of one channel in the backward passes, at the statistics given (truth A, and inference) or at the exact
-// ones of x (truth B).
+// The truths of one channel in the backward passes, at the statistics given (truth A, and inference) or at
+// the exact ones of x (truth B).
 #pragma once
 
 #include "backward.h"

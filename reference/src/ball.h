@@ -106,6 +106,8 @@ Ball<Real> ball(const Dyadic& v) {
 }
 template <class Real>
 Ball<Real> ball(const Quotient& q) {
+  if (q.numerator.sign() == 0)
+    return {};  // exactly: its root exists
   return ball<Real>(q.numerator) / ball<Real>(Dyadic(q.denominator, 0));
 }
 

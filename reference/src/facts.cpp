@@ -108,7 +108,8 @@ Exactness exactness_of(const double* x, const ChannelSums& sums, const Format& a
 }
 
 bool sums_exactly(const Format& accumulator, const WeightedSums& sums) {
-  return sums.finite && (sums.sum_abs.sign() == 0 || sums_exactly(accumulator, sums.sum_abs, sums.granularity));
+  return sums.finite &&
+         (sums.sum_abs.sign() == 0 || sums_exactly(accumulator, sums.sum_abs, sums.granularity));
 }
 
 namespace {
@@ -139,8 +140,8 @@ std::optional<int> power_of_two(double v) {
   return std::ilogb(v);
 }
 
-/// The sum of the magnitudes of the terms is at most 2^p times the power of two that divides them all. Returns the
-/// exact sum, which a double then holds.
+/// The sum of the magnitudes of the terms is at most 2^p times the power of two that divides them all.
+/// Returns the exact sum, which a double then holds.
 template <class Term>
 std::optional<double> summed(std::int64_t n, const Format& format, const Term& term) {
   std::int64_t granularity = 0;

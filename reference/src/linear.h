@@ -1,5 +1,5 @@
-// Linear forms a x + b dy + c v + d of one element's numbers, with exact coefficients: what a gradient is once the sums
-// of its channel are known.
+// Linear forms a x + b dy + c v + d of one element's numbers, with exact coefficients: what a gradient is
+// once the sums of its channel are known.
 #pragma once
 
 #include "exact.h"
@@ -19,7 +19,8 @@ struct Linear {
 
   Linear() = default;
   Linear(const Quotient& q)  // NOLINT(google-explicit-constructor): constants are forms
-      : constant(q.numerator), denominator(q.denominator) {}
+      : constant(q.numerator),
+        denominator(q.denominator) {}
 
   /// Its value at an element.
   Quotient at(double of_x, double of_dy, double of_v) const {
@@ -56,8 +57,8 @@ inline Linear operator-(const Linear& a, const Linear& b) {
   return a + Quotient{Dyadic(-1.0), 1} * b;
 }
 
-/// The same form with what its coefficients and its denominator have in common cancelled, so that evaluating it at many
-/// elements is cheap.
+/// The same form with what its coefficients and its denominator have in common cancelled, so that evaluating
+/// it at many elements is cheap.
 inline Linear reduced(Linear form) {
   Integer common = form.denominator;
   for (const Dyadic* coefficient : {&form.x, &form.dy, &form.v, &form.constant})

@@ -1,4 +1,5 @@
-// The multiprecision oracle: what is no case is refused, then every channel's truths are put into their places.
+// The multiprecision oracle: what is no case is refused, then every channel's truths are put into their
+// places.
 #include <atomic>
 #include <cmath>
 #include <mutex>

@@ -138,8 +138,10 @@ inline Rounded resolve(const Format& format, const Trial& trial, Side side) {
 ///   n < 2^41. Values that do not differ need no ball: x - mean = 0.
 /// - inference: r <= 1/eps <= 2^1074 in the worst placement: below 2^(1024 + 1074 + 1025) = 2^3123.
 /// Running values stay below 2^(1024 + 2048). So 24 + 3123 + 53 + 1074 = 4274 < 4352 bits are enough.
-/// - gradients: r P + shift with P exact (backward_channel.cpp), so without a shift every tier is precise. With one,
-///   below 2^1024, either |r P| <= 2^3123 as before, or the sum is far beyond every range, where a relative error does.
+/// - gradients: r P + shift with P exact (backward_channel.cpp), so without a shift every tier is precise.
+/// With one,
+///   below 2^1024, either |r P| <= 2^3123 as before, or the sum is far beyond every range, where a relative
+///   error does.
 template <std::size_t Tier = 0, class At, class Compare>
 Rounded settle(const Format& format, const At& at, const Compare& side, Effort& effort) {
   if constexpr (Tier == 0)

@@ -42,8 +42,7 @@ Normaliser::Normaliser(Statistic mean, Statistic variance, double eps, const Sem
   const double v = variance_.kind();
   const double r = root_ ? 1 / std::sqrt(static_cast<double>(root_->numerator.sign()))
                          : reference::invstd(v, kind_of(eps_), placement_);
-  const bool zero_by_decree =
-      training && semantics.zero_eps == ZeroEps::zero_invstd && eps_ == 0 && v == 0;
+  const bool zero_by_decree = training && semantics.zero_eps == ZeroEps::zero_invstd && eps_ == 0 && v == 0;
   if (zero_by_decree)
     special_invstd_ = 0.0;
   else if (!std::isfinite(r) || r == 0)

@@ -70,6 +70,7 @@ struct WeightedSums {
 };
 
 /// mean_hi + mean_lo is m to more than a double; mean_hi is m rounded. Without x the sums with x stay 0.
-WeightedSums weighted_sums_of(const double* w, const double* x, std::int64_t n, double mean_hi, double mean_lo);
+WeightedSums weighted_sums_of(const double* w, const double* x, std::int64_t n, double mean_hi,
+                              double mean_lo);
 
 }  // namespace normproof::reference

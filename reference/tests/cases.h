@@ -60,7 +60,8 @@ inline Case backward(Case c, std::vector<double> dy, std::vector<double> mean, s
   return c;
 }
 
-inline Case backward_inference(Case c, std::vector<double> dy, std::vector<double> mean, std::vector<double> var) {
+inline Case backward_inference(Case c, std::vector<double> dy, std::vector<double> mean,
+                               std::vector<double> var) {
   c = inference(std::move(c), std::move(mean), std::move(var));
   c.problem.pass = Pass::backward_inference;
   c.dy = std::move(dy);

@@ -1,5 +1,5 @@
-// The gradients against routes of their own: Jacobians over exact rationals, automatic differentiation of the forward
-// pass at 100 digits, finite differences, and data whose gradients are known.
+// The gradients against routes of their own: Jacobians over exact rationals, automatic differentiation of the
+// forward pass at 100 digits, finite differences, and data whose gradients are known.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -68,7 +68,8 @@ void compare(const Case& c, const Truth& truth, Agreement& agreement, Slip slip 
     if (!given && s == 0)
       continue;  // 1/0 has its own tests
     const Rational r = given ? exact(c.saved_invstd[k]) : Rational(0);
-    const auto g = second_route::gradients(c, k, mean, given ? Rational(r * r) : Rational(1 / s), inference, slip);
+    const auto g =
+        second_route::gradients(c, k, mean, given ? Rational(r * r) : Rational(1 / s), inference, slip);
     const auto see = [&](Output output, std::size_t i, const Rational& over_r, const Rational& shift) {
       const Format& format = format_of(p, output);
       Rational value = over_r * r + shift;
@@ -146,15 +147,17 @@ Case random_case(Numbers& numbers, Pass pass, const Format& data, const Format& 
     append(dy);
     append(v);
     const auto number = [&](int low, int high) {
-      return numbers.integer(0, 3) == 0 ? static_cast<double>(numbers.integer(-1, 3)) : numbers.number(stats, low, high);
+      return numbers.integer(0, 3) == 0 ? static_cast<double>(numbers.integer(-1, 3))
+                                        : numbers.number(stats, low, high);
     };
     gamma.push_back(number(-3, 2));
     beta.push_back(number(-3, 2));
     a.push_back(number(-3, 2));
     b.push_back(number(-3, 2));
     const double first = x[static_cast<std::size_t>(k * n)];
-    mean.push_back(numbers.integer(0, 2) == 0 ? std::clamp(round_to(stats, first), -largest(stats), largest(stats))
-                                              : number(-4, 4));
+    mean.push_back(numbers.integer(0, 2) == 0
+                       ? std::clamp(round_to(stats, first), -largest(stats), largest(stats))
+                       : number(-4, 4));
     second.push_back(numbers.integer(0, 2) == 0 ? std::ldexp(1.0, static_cast<int>(numbers.integer(-6, 7)))
                                                 : std::abs(numbers.number(stats, -8, 8)));
   }
@@ -184,12 +187,14 @@ Case random_case(Numbers& numbers, Pass pass, const Format& data, const Format& 
 
 constexpr Pass backward_passes[]{Pass::backward_training, Pass::backward_inference, Pass::gradient,
                                  Pass::double_backward};
-const std::pair<Format, Format> types[]{{f64, f64}, {f32, f32}, {f16, f32}, {f16, f16}, {bf16, f32}, {bf16, bf16}};
+const std::pair<Format, Format> types[]{{f64, f64}, {f32, f32},  {f16, f32},
+                                        {f16, f16}, {bf16, f32}, {bf16, bf16}};
 
 TEST(Gradient, BothRoutesAgreeOnRandomAndAdversarialElements) {
   for (const Pass pass : backward_passes) {
     for (const auto& [data, stats] : types) {
-      Numbers numbers(static_cast<std::uint64_t>(pass) * 10 + static_cast<std::uint64_t>(data.p + stats.bytes));
+      Numbers numbers(static_cast<std::uint64_t>(pass) * 10 +
+                      static_cast<std::uint64_t>(data.p + stats.bytes));
       Agreement agreement;
       Effort effort;
       while (agreement.compared < 3000) {
@@ -199,8 +204,9 @@ TEST(Gradient, BothRoutesAgreeOnRandomAndAdversarialElements) {
         effort.arbitrated += truth.effort.arbitrated;
         const std::int64_t before = agreement.differing;
         compare(c, truth, agreement);
-        ASSERT_EQ(agreement.differing, before) << to_string(pass) << " " << data.name << " " << stats.name << " "
-                                               << to_string(c.problem.shape) << " eps " << c.problem.eps;
+        ASSERT_EQ(agreement.differing, before)
+            << to_string(pass) << " " << data.name << " " << stats.name << " " << to_string(c.problem.shape)
+            << " eps " << c.problem.eps;
       }
       std::printf("%s %s/%s: %lld by both routes, %lld ties, %lld zeros, %lld beyond the first precision\n",
                   std::string(to_string(pass)).c_str(), std::string(data.name).c_str(),
@@ -255,9 +261,9 @@ TEST(Gradient, EverySlipOfTheFormulaIsCaughtByTheRoutes) {
   for (const Slip slip :
        {Slip::no_gamma, Slip::gamma_twice, Slip::dgamma_of_x, Slip::dgamma_plain, Slip::dbeta_mean})
     EXPECT_GT(differing(Pass::backward_inference, slip), 0) << static_cast<int>(slip);
-  for (const Slip slip : {Slip::no_mean_term, Slip::no_xhat_term, Slip::mean_not_by_n, Slip::xhat_not_by_n,
-                          Slip::sign_of_xhat, Slip::no_gamma, Slip::no_triple, Slip::triple_is_double,
-                          Slip::no_v_gamma, Slip::no_mean_of_v})
+  for (const Slip slip :
+       {Slip::no_mean_term, Slip::no_xhat_term, Slip::mean_not_by_n, Slip::xhat_not_by_n, Slip::sign_of_xhat,
+        Slip::no_gamma, Slip::no_triple, Slip::triple_is_double, Slip::no_v_gamma, Slip::no_mean_of_v})
     EXPECT_GT(differing(Pass::double_backward, slip), 0) << static_cast<int>(slip);
 }
 
@@ -281,7 +287,8 @@ TEST(Gradient, EveryWrongInputIsCaughtByTheRoutes) {
   for (const EpsPlacement eps : {EpsPlacement::outside_root, EpsPlacement::added_to_deviation,
                                  EpsPlacement::omitted, EpsPlacement::doubled, EpsPlacement::clamped})
     EXPECT_TRUE(caught(Pass::gradient, [&](Case& m) { m.problem.semantics.eps = eps; }));
-  EXPECT_TRUE(caught(Pass::gradient, [](Case& m) { m.problem.semantics.normalising = VarianceKind::unbiased; }));
+  EXPECT_TRUE(
+      caught(Pass::gradient, [](Case& m) { m.problem.semantics.normalising = VarianceKind::unbiased; }));
   EXPECT_TRUE(caught(Pass::backward_inference, [](Case& m) { m.running_mean[1] += 1; }));
   // Truth A does not look at eps, nor the pair at anything saved.
   EXPECT_FALSE(caught(Pass::backward_training, [](Case& m) { m.problem.eps = 0.5; }));
@@ -319,7 +326,8 @@ TEST(Gradient, TheWorkedExamplesOfTheSpecification) {
 }
 
 TEST(Gradient, ConstantDyHasNoGradientInThePairAtAnyScale) {
-  // dx = gamma r (dy - dy - xhat 0): exactly 0, however far apart x lie; the same for dy proportional to xhat, eps = 0.
+  // dx = gamma r (dy - dy - xhat 0): exactly 0, however far apart x lie; the same for dy proportional to
+  // xhat, eps = 0.
   Numbers numbers(21);
   for (const auto& [data, stats] : types) {
     for (int round = 0; round < 20; ++round) {
@@ -344,7 +352,8 @@ TEST(Gradient, AConstantChannelHasNoTermInXhat) {
     EXPECT_EQ(rn(truth, Output::dgamma), Doubles{0});
     EXPECT_EQ(rn(truth, Output::dx), (Doubles{0, 3072, -3072, 0}));
   }
-  for (const EpsPlacement eps : {EpsPlacement::added_to_deviation, EpsPlacement::clamped, EpsPlacement::doubled}) {
+  for (const EpsPlacement eps :
+       {EpsPlacement::added_to_deviation, EpsPlacement::clamped, EpsPlacement::doubled}) {
     Case c = gradient(plain(f32, 1, {5, 5}, 0x1p-20), {1, 3});
     c.problem.semantics.eps = eps;
     EXPECT_EQ(rn(truth_of(c), Output::dgamma), Doubles{0});
@@ -434,8 +443,8 @@ TEST(Gradient, SixteenBitsAreReachedInOneRounding) {
 }
 
 TEST(Gradient, ElementsNextToATieAreNotRoundedByWayOfSingle) {
-  // dx = gamma dy in inference, with gamma the single nearest to tie / dy: about every second product lies on one side
-  // of the tie, and rounds to the tie in single.
+  // dx = gamma dy in inference, with gamma the single nearest to tie / dy: about every second product lies on
+  // one side of the tie, and rounds to the tie in single.
   Numbers numbers(24);
   for (const Format& data : {f16, bf16}) {
     int wrong_by_single = 0;
@@ -452,7 +461,8 @@ TEST(Gradient, ElementsNextToATieAreNotRoundedByWayOfSingle) {
       ASSERT_EQ(is_tie(data, truth[Output::dx].rn[0], truth[Output::dx].off[0]), product == tie);
       wrong_by_single += round_to(data, round_to(f32, product)) != round_to(data, product);
     }
-    std::printf("%s: %d of 3000 elements are wrong by way of f32\n", std::string(data.name).c_str(), wrong_by_single);
+    std::printf("%s: %d of 3000 elements are wrong by way of f32\n", std::string(data.name).c_str(),
+                wrong_by_single);
     EXPECT_GT(wrong_by_single, 200);
   }
 }
@@ -610,7 +620,8 @@ TEST(GradientFacts, AreGoodWhereTheSumsCancel) {
       const Rational mean = given                              ? exact(c.saved_mean[k])
                             : pass == Pass::backward_inference ? exact(c.running_mean[k])
                                                                : batch.mean;
-      const Rational s = (pass == Pass::backward_inference ? exact(c.running_var[k]) : batch.biased) + exact(c.problem.eps);
+      const Rational s =
+          (pass == Pass::backward_inference ? exact(c.running_var[k]) : batch.biased) + exact(c.problem.eps);
       if (!given && s == 0)
         continue;
       Rational G, G1, K, K1, X, V, V1, L, L1, Z, Z1;
@@ -657,7 +668,8 @@ TEST(GradientFacts, AreGoodWhereTheSumsCancel) {
       EXPECT_TRUE(scaled(f.H1, K1)) << f.H1;
       EXPECT_TRUE(scaled(f.W, L)) << f.W;
       EXPECT_TRUE(scaled(f.W1, L1)) << f.W1;
-      EXPECT_LE(abs(Rational(exact(f.mean_hi) + exact(f.mean_lo) - mean)), abs(mean) * exact(0x1p-90) + exact(0x1p-1000));
+      EXPECT_LE(abs(Rational(exact(f.mean_hi) + exact(f.mean_lo) - mean)),
+                abs(mean) * exact(0x1p-90) + exact(0x1p-1000));
     }
   }
   std::printf("%lld facts\n", static_cast<long long>(checked));
@@ -695,8 +707,10 @@ TEST(GradientFacts, AFlagMeansThatNoFormOfTheKernelRoundsInAnyOrder) {
       dy.push_back(std::ldexp(static_cast<double>(numbers.integer(-width, width + 1)), 2));
     }
     const double mean = std::ldexp(static_cast<double>(numbers.integer(-16, 17)), -2);
-    const double invstd = std::ldexp(numbers.integer(0, 8) == 0 ? 3.0 : 1.0, static_cast<int>(numbers.integer(-4, 5)));
-    const double gamma = std::ldexp(numbers.integer(0, 8) == 0 ? 3.0 : -1.0, static_cast<int>(numbers.integer(-4, 5)));
+    const double invstd =
+        std::ldexp(numbers.integer(0, 8) == 0 ? 3.0 : 1.0, static_cast<int>(numbers.integer(-4, 5)));
+    const double gamma =
+        std::ldexp(numbers.integer(0, 8) == 0 ? 3.0 : -1.0, static_cast<int>(numbers.integer(-4, 5)));
     const Case c = backward(with_affine(plain(f32, 1, x, 1), {gamma}, {0}), dy, {mean}, {invstd});
     const Truth truth = truth_of(c);
     const GradientFacts& f = truth.channels[0].gradient;
@@ -704,8 +718,12 @@ TEST(GradientFacts, AFlagMeansThatNoFormOfTheKernelRoundsInAnyOrder) {
     const auto r = static_cast<float>(invstd);
     const auto g = static_cast<float>(gamma);
     const auto size = static_cast<float>(n);
-    const auto X = [&](std::size_t i) { return static_cast<float>(x[i]); };
-    const auto DY = [&](std::size_t i) { return static_cast<float>(dy[i]); };
+    const auto X = [&](std::size_t i) {
+      return static_cast<float>(x[i]);
+    };
+    const auto DY = [&](std::size_t i) {
+      return static_cast<float>(dy[i]);
+    };
     if (!f.exact_dbeta)
       continue;
     ++dbetas;
@@ -745,23 +763,25 @@ TEST(GradientFacts, AFlagMeansThatNoFormOfTheKernelRoundsInAnyOrder) {
 }
 
 TEST(GradientFacts, WhatRoundsSomewhereIsNotFlagged) {
-  const auto facts = [](std::vector<double> x, std::vector<double> dy, double mean, double invstd, double gamma) {
-    return truth_of(backward(with_affine(plain(f32, 1, std::move(x), 1), {gamma}, {0}), std::move(dy), {mean}, {invstd}))
+  const auto facts = [](std::vector<double> x, std::vector<double> dy, double mean, double invstd,
+                        double gamma) {
+    return truth_of(backward(with_affine(plain(f32, 1, std::move(x), 1), {gamma}, {0}), std::move(dy), {mean},
+                             {invstd}))
         .channels[0]
         .gradient;
   };
   const GradientFacts good = facts({2, 4, 8, 10}, {1, 2, 0, 1}, 6, 0.25, 2);
   EXPECT_TRUE(good.exact_dbeta && good.exact_dgamma && good.exact_dx);
-  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 6, 0.75, 2).exact_dgamma);            // invstd no power of two
-  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 6, 0.25, 3).exact_dx);                // gamma none
-  EXPECT_FALSE(facts({2, 4, 8}, {1, 2, 0}, 6, 0.25, 2).exact_dx);                       // n none
-  EXPECT_TRUE(facts({2, 4, 8}, {1, 2, 0}, 6, 0.25, 2).exact_dgamma);                    // dgamma does not divide
-  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 0x1p-30, 0, 1}, 6, 0.25, 2).exact_dbeta);       // 31 bits
-  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 0x1p-30, 0.25, 2).exact_dgamma);      // x - m has 31 bits
+  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 6, 0.75, 2).exact_dgamma);        // invstd no power of two
+  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 6, 0.25, 3).exact_dx);            // gamma none
+  EXPECT_FALSE(facts({2, 4, 8}, {1, 2, 0}, 6, 0.25, 2).exact_dx);                   // n none
+  EXPECT_TRUE(facts({2, 4, 8}, {1, 2, 0}, 6, 0.25, 2).exact_dgamma);                // dgamma does not divide
+  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 0x1p-30, 0, 1}, 6, 0.25, 2).exact_dbeta);   // 31 bits
+  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 0x1p-30, 0.25, 2).exact_dgamma);  // x - m has 31 bits
   EXPECT_TRUE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 6, 0x1p-5, 2).exact_dx);
-  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 6, 0x1p-20, 2).exact_dx);             // dy - 2^-42: 43 bits
-  EXPECT_TRUE(facts({5, 5, 7, 7}, {1, -1, -1, 1}, 6, 0x1p-20, 2).exact_dx);             // H = 0: nothing to subtract
-  EXPECT_FALSE(facts({5, 5, 7, 7}, {1, -1, -1, 1}, 6, 0x1p-120, 2).exact_dx);           // but r^2 underflows
+  EXPECT_FALSE(facts({2, 4, 8, 10}, {1, 2, 0, 1}, 6, 0x1p-20, 2).exact_dx);    // dy - 2^-42: 43 bits
+  EXPECT_TRUE(facts({5, 5, 7, 7}, {1, -1, -1, 1}, 6, 0x1p-20, 2).exact_dx);    // H = 0: nothing to subtract
+  EXPECT_FALSE(facts({5, 5, 7, 7}, {1, -1, -1, 1}, 6, 0x1p-120, 2).exact_dx);  // but r^2 underflows
   // The pair and inference compute their statistics: only dbeta is exact.
   const auto pair = truth_of(gradient(plain(f32, 1, {2, 4, 8, 10}, 6), {1, 2, 0, 1})).channels[0];
   EXPECT_TRUE(pair.gradient.exact_dbeta && !pair.gradient.exact_dgamma && !pair.gradient.exact_dx);

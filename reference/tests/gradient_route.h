@@ -1,5 +1,6 @@
-// The second route to the gradients: the Jacobian of the forward pass, row by row, over exact rationals, and the expanded
-// second derivatives. Shares with the oracle neither the closed form of dx nor its factored second order, nor any sum.
+// The second route to the gradients: the Jacobian of the forward pass, row by row, over exact rationals, and
+// the expanded second derivatives. Shares with the oracle neither the closed form of dx nor its factored
+// second order, nor any sum.
 #pragma once
 
 #include <optional>
@@ -12,33 +13,33 @@ namespace normproof::second_route {
 /// One way to get the formulas wrong.
 enum class Slip {
   none,
-  no_mean_term,    ///< dx without G / n
-  no_xhat_term,    ///< dx without xhat H / n
-  mean_not_by_n,   ///< G in place of G / n
-  xhat_not_by_n,   ///< xhat H in place of xhat H / n
-  sign_of_xhat,    ///< + xhat H / n
+  no_mean_term,   ///< dx without G / n
+  no_xhat_term,   ///< dx without xhat H / n
+  mean_not_by_n,  ///< G in place of G / n
+  xhat_not_by_n,  ///< xhat H in place of xhat H / n
+  sign_of_xhat,   ///< + xhat H / n
   no_gamma,
   gamma_twice,
-  dgamma_of_x,     ///< sum dy x r
-  dgamma_plain,    ///< sum dy (x - m)
-  dbeta_mean,      ///< G / n
-  no_triple,       ///< grad_x without 3 xhat W H / n
-  no_v_gamma,      ///< grad_x without the term of v_gamma
-  no_mean_of_v,    ///< grad_dy without V / n
-  triple_is_double ///< 2 in place of 3
+  dgamma_of_x,      ///< sum dy x r
+  dgamma_plain,     ///< sum dy (x - m)
+  dbeta_mean,       ///< G / n
+  no_triple,        ///< grad_x without 3 xhat W H / n
+  no_v_gamma,       ///< grad_x without the term of v_gamma
+  no_mean_of_v,     ///< grad_dy without V / n
+  triple_is_double  ///< 2 in place of 3
 };
 
 /// One channel: every output is over_r / sqrt(s) + shift.
 struct Gradients {
   Rational dbeta;
-  Rational dgamma, grad_gamma;                       ///< over r
-  std::vector<Rational> dx, grad_dy, grad_x;         ///< over r
-  Rational shift;                                    ///< of grad_dy
+  Rational dgamma, grad_gamma;                ///< over r
+  std::vector<Rational> dx, grad_dy, grad_x;  ///< over r
+  Rational shift;                             ///< of grad_dy
 };
 
 /// r2 is r^2. `constants`: the statistics do not depend on x.
-inline Gradients gradients(const Case& c, std::size_t k, const Rational& mean, const Rational& r2, bool constants,
-                           Slip slip = Slip::none) {
+inline Gradients gradients(const Case& c, std::size_t k, const Rational& mean, const Rational& r2,
+                           bool constants, Slip slip = Slip::none) {
   const std::int64_t n = c.problem.shape.per_channel();
   const auto size = static_cast<std::size_t>(n);
   const auto values = [&](const std::vector<double>& v) {

@@ -181,7 +181,8 @@ Case random_case(Numbers& numbers) {
   const std::optional<double> momenta[]{0.0, 0x1.99999ap-4, 0.5, 1.0, std::nullopt};
   c = with_running(std::move(c), std::move(mean), std::move(var), momenta[numbers.integer(0, 5)]);
   c.num_batches_tracked = numbers.integer(0, 10);
-  const auto dialect = static_cast<std::size_t>(numbers.integer(0, static_cast<std::int64_t>(dialects().size())));
+  const auto dialect =
+      static_cast<std::size_t>(numbers.integer(0, static_cast<std::int64_t>(dialects().size())));
   c.problem.semantics = dialects()[dialect].semantics;
   c.problem.dialect = dialects()[dialect].name;
   return must_reject(c).empty() ? c : random_case(numbers);
@@ -405,6 +406,12 @@ TEST(Oracle, AConstantChannelGivesBetaAndNoNoise) {
   }
 }
 
+TEST(Oracle, AConstantChannelHasADeviationOfZeroToAddEpsTo) {
+  Case c = plain(f32, 1, {5, 5, 5}, 0.25);
+  c.problem.semantics.eps = EpsPlacement::added_to_deviation;
+  EXPECT_EQ(truth_of(c)[Output::invstd].rn[0], 4);
+}
+
 TEST(Oracle, VarianceMayOverflowWhereYDoesNot) {
   const Truth truth = truth_of(plain(f32, 1, {-1e30F, 1e30F}, 1e-5));
   EXPECT_EQ(truth[Output::var].rn[0], inf);
@@ -486,6 +493,78 @@ TEST(Oracle, SingleValuePerChannel) {
   EXPECT_THROW(truth_of(c), std::invalid_argument);
   c.problem.pass = Pass::forward_inference;
   EXPECT_EQ(must_reject(c), "");
+}
+
+TEST(Oracle, AnEmptyBatchLeavesTheRunningStatisticsAlone) {
+  Case c = with_running(plain(f32, 2, {}, 1), {3, -1}, {4, 5}, 0.5);
+  const Truth truth = truth_of(c);
+  EXPECT_TRUE(truth[Output::y].empty());
+  EXPECT_EQ(truth[Output::running_mean].rn, (std::vector<double>{3, -1}));
+  EXPECT_EQ(truth[Output::running_var].rn, (std::vector<double>{4, 5}));
+  EXPECT_TRUE(truth.channels[1].finite);
+  EXPECT_EQ(truth_of(inference(plain(f32, 2, {}, 1), {3, -1}, {4, 5}))[Output::y].rn.size(), 0U);
+}
+
+TEST(Oracle, WhereNegativeEpsIsAcceptedTheFormulaHolds) {
+  Case c = plain(f32, 1, {-2, 2}, -3);
+  c.problem.dialect = "pytorch/native_batch_norm";
+  c.problem.semantics = dialect_named(c.problem.dialect)->semantics;
+  EXPECT_EQ(truth_of(c)[Output::invstd].rn[0], 1);
+  c.problem.eps = -4;
+  EXPECT_EQ(truth_of(c)[Output::invstd].rn[0], inf);
+  c.problem.eps = -5;
+  EXPECT_TRUE(std::isnan(truth_of(c)[Output::y].rn[0]));
+}
+
+// --- who must compute what ---
+
+Case in_dialect(Case c, std::string_view name) {
+  c.problem.dialect = name;
+  c.problem.semantics = dialect_named(name).value().semantics;
+  return c;
+}
+
+/// The rulings of the dialects, in the order of the table.
+std::string rulings(const Case& c) {
+  std::string text;
+  for (const Dialect& dialect : dialects()) {
+    const Admission admission = admission_of(in_dialect(c, dialect.name));
+    text += admission.ruling == Ruling::accept ? 'a' : admission.ruling == Ruling::reject ? 'r' : 'e';
+    EXPECT_EQ(admission.reason.empty(), admission.ruling == Ruling::accept);
+    EXPECT_EQ(must_reject(in_dialect(c, dialect.name)).empty(), admission.ruling != Ruling::reject);
+  }
+  return text;
+}
+
+TEST(Admission, EveryDialectRulesOnEveryEdgeByItsKnobs) {
+  // documented, F.batch_norm, native_batch_norm, keras, keras-fused, onnx, cudnn, onednn, stablehlo
+  const Case ordinary = plain(f32, 1, {1, 2, 3}, 1);
+  EXPECT_EQ(rulings(ordinary), "aaaaaaaaa");
+  EXPECT_EQ(rulings(plain(f32, 1, {1}, 1)), "araaaaeaa");
+  EXPECT_EQ(rulings(plain(f32, 1, {}, 1)), "eareeeeee");
+  EXPECT_EQ(rulings(plain(f32, 1, {1, 2}, 0)), "araaaaaaa");
+  EXPECT_EQ(rulings(plain(f32, 1, {1, 2}, -1)), "rreeeeeee");
+  EXPECT_EQ(rulings(plain(f32, 1, {1, 2}, nan)), "rreeeeeee");
+  EXPECT_EQ(rulings(with_running(ordinary, {0}, {1}, std::nullopt)), "aaaeeeeee");
+  const auto given = [](std::vector<double> x, double var, double eps) {
+    return inference(plain(f32, 1, std::move(x), eps), {0}, {var});
+  };
+  EXPECT_EQ(rulings(given({1}, 1, 1)), "aaaaaaaaa");  // one value is nothing special
+  EXPECT_EQ(rulings(given({}, 1, 1)), "aaaeeeeee");
+  EXPECT_EQ(rulings(given({1}, 1, 0)), "aaaaaaaaa");
+  EXPECT_EQ(rulings(given({1}, -2, 1)), "eaaaaaeaa");
+  EXPECT_EQ(rulings(given({1}, -1, 1)), "aaaaaaaaa");  // 1/0: the formula
+  EXPECT_EQ(rulings(given({1}, 1, -1)), "reeeeeeee");
+  Case backward = given({1, 2}, 1, 1);
+  backward.problem.pass = Pass::backward_inference;
+  backward.dy = {1, 2};
+  EXPECT_EQ(rulings(backward), "aaaaaeeae");
+  Case pair = plain(f32, 1, {1}, 0);
+  pair.problem.pass = Pass::gradient;
+  pair.dy = {1};
+  EXPECT_EQ(rulings(pair), "araaaaeaa");
+  pair.problem.pass = Pass::backward_training;  // nothing is computed from x
+  EXPECT_EQ(rulings(pair), "aaaaaaaaa");
 }
 
 TEST(Oracle, CumulativeAverageWeighsTheNewBatchByItsNumber) {

@@ -32,7 +32,8 @@ public:
 
   /// The value that the cell spells; for n/a `otherwise` stays, and the knob is listed.
   template <class Value>
-  void read(const char* knob, Value& target, std::initializer_list<std::pair<std::string_view, Value>> spellings) {
+  void read(const char* knob, Value& target,
+            std::initializer_list<std::pair<std::string_view, Value>> spellings) {
     const std::string& text = value(knob);
     if (text == "n/a")
       return;
@@ -41,7 +42,8 @@ public:
         target = meaning;
         return;
       }
-    throw std::logic_error("dialects.json: " + row_.name + ", " + knob + " is '" + text + "', which has no meaning");
+    throw std::logic_error("dialects.json: " + row_.name + ", " + knob + " is '" + text +
+                           "', which has no meaning");
   }
   const std::string& value(const char* knob) const {
     return cells_.at(knob).at("value").get_ref<const std::string&>();
@@ -69,11 +71,12 @@ Row row_of(const json& dialect) {
               {"omitted", EpsPlacement::omitted},
               {"doubled", EpsPlacement::doubled},
               {"clamped", EpsPlacement::clamped}});
-  for (const auto& [knob, target] : {std::pair{"normalising-variance", &s.normalising},
-                                     std::pair{"running-variance", &s.running}})
+  for (const auto& [knob, target] :
+       {std::pair{"normalising-variance", &s.normalising}, std::pair{"running-variance", &s.running}})
     table.read(knob, *target, {{"biased", VarianceKind::biased}, {"unbiased", VarianceKind::unbiased}});
-  table.read("momentum-sense", s.momentum,
-             {{"weight-of-new", MomentumSense::weight_of_new}, {"weight-of-old", MomentumSense::weight_of_old}});
+  table.read(
+      "momentum-sense", s.momentum,
+      {{"weight-of-new", MomentumSense::weight_of_new}, {"weight-of-old", MomentumSense::weight_of_old}});
   s.cumulative_average = table.value("momentum-none") == "cumulative-average";
   table.read("saved", s.saved,
              {{"mean+invstd", SavedStatistic::invstd},
@@ -86,8 +89,9 @@ Row row_of(const json& dialect) {
               {"nan", SingleValue::unbiased_is_nan},
               {"either", SingleValue::unbiased_is_nan},
               {"rejected", SingleValue::rejected}});
-  table.read("n-0", s.empty_batch,
-             {{"rejected", EmptyBatch::rejected}, {"empty", EmptyBatch::accepted}, {"either", EmptyBatch::either}});
+  table.read(
+      "n-0", s.empty_batch,
+      {{"rejected", EmptyBatch::rejected}, {"empty", EmptyBatch::accepted}, {"either", EmptyBatch::either}});
   table.read("eps-0", s.zero_eps,
              {{"formula", ZeroEps::formula},
               {"zero-invstd", ZeroEps::zero_invstd},

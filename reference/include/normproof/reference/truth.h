@@ -35,11 +35,11 @@ struct Exactness {
 /// double_backward.md). Exact sums rounded once, so they are good where they cancel. Sums of a tensor with a
 /// non-finite value are NaN; those with x also where x, m or r is not finite.
 struct GradientFacts {
-  double mean_hi = 0, mean_lo = 0, invstd = 0;  ///< m = mean_hi + mean_lo and r
-  double G = 0, G1 = 0;                         ///< sum dy, sum |dy|
-  double H = 0, H1 = 0;                         ///< sum dy xhat, sum |dy xhat|
-  double max_deviation = 0;                     ///< X = max |x - m|
-  double max_dy = 0;                            ///< max |dy|
+  double mean_hi = 0, mean_lo = 0, invstd = 0;                       ///< m = mean_hi + mean_lo and r
+  double G = 0, G1 = 0;                                              ///< sum dy, sum |dy|
+  double H = 0, H1 = 0;                                              ///< sum dy xhat, sum |dy xhat|
+  double max_deviation = 0;                                          ///< X = max |x - m|
+  double max_dy = 0;                                                 ///< max |dy|
   bool exact_dbeta = false, exact_dgamma = false, exact_dx = false;  ///< J1, J2, J3 of BN-NUM-26
   /// Double backward, with v = v_x, 0 where it is absent.
   double V = 0, V1 = 0;  ///< sum v, sum |v|
@@ -86,16 +86,16 @@ struct Truth {
 /// lengths, values that their format does not hold, a problem that must be rejected). Thread-safe.
 ///
 /// backward_training and double_backward evaluate the closed form at the saved statistics (truth A), gradient
-/// at the exact statistics of x (truth B; for wrong EpsPlacement and normalising variance the gradient of that
-/// wrong forward pass), backward_inference at the running statistics.
+/// at the exact statistics of x (truth B; for wrong EpsPlacement and normalising variance the gradient of
+/// that wrong forward pass), backward_inference at the running statistics.
 ///
 /// Special values follow IEEE arithmetic on the formula. In training a non-finite x concerns its channel
 /// alone: the mean is that infinity if all non-finite values are it, else NaN; var, invstd and y are NaN. v +
 /// eps = 0 gives invstd = inf (or what ZeroEps says), v + eps < 0 NaN. n = 1 gives y = beta, and NaN for an
 /// unbiased variance. Where an infinity or a NaN enters a training-mode gradient (dgamma, dx and the second
-/// order, by way of x, dy, v, gamma or the statistics), its truth is NaN and stands for "not finite": which of
-/// the two it is depends on the order of operations (BN-BWD-10, -11). dbeta and the gradients of inference are the
-/// formula's own. n = 0 leaves the running statistics and gives dbeta = dgamma = grad_gamma = 0.
+/// order, by way of x, dy, v, gamma or the statistics), its truth is NaN and stands for "not finite": which
+/// of the two it is depends on the order of operations (BN-BWD-10, -11). dbeta and the gradients of inference
+/// are the formula's own. n = 0 leaves the running statistics and gives dbeta = dgamma = grad_gamma = 0.
 /// EpsPlacement::outside_root and added_to_deviation have no exact arbiter: there a value that agrees with a
 /// midpoint to some 4000 bits counts as the tie.
 Truth truth_of(const Case& c, int threads = 1);
@@ -109,8 +109,8 @@ struct Admission {
 };
 Admission admission_of(const Case& c);
 
-/// The reason for which a kernel must refuse the case (for instance F.batch_norm with one value per channel), else
-/// empty.
+/// The reason for which a kernel must refuse the case (for instance F.batch_norm with one value per channel),
+/// else empty.
 std::string must_reject(const Case& c);
 
 }  // namespace normproof::reference

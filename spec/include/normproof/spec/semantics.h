@@ -1,7 +1,8 @@
 // What a batch normalisation means: orthogonal knobs, and the dialects as points in that space.
 //
-// The knobs hold wrong values too (eps outside the root, momentum inverted): a wrong kernel is then a neighbour of the
-// point that was asked for, which is how a diagnosis can name it. Numerical bugs have no knob.
+// The knobs hold wrong values too (eps outside the root, momentum inverted): a wrong kernel is then a
+// neighbour of the point that was asked for, which is how a diagnosis can name it. Numerical bugs have no
+// knob.
 #pragma once
 
 #include <optional>
@@ -23,10 +24,12 @@ enum class EpsPlacement {
 /// biased divides by n, unbiased (Bessel) by n - 1.
 enum class VarianceKind { biased, unbiased };
 
-/// weight_of_new: running = (1 - momentum) running + momentum batch. weight_of_old: the two weights exchanged.
+/// weight_of_new: running = (1 - momentum) running + momentum batch. weight_of_old: the two weights
+/// exchanged.
 enum class MomentumSense { weight_of_new, weight_of_old };
 
-/// What training with one value per channel (n = 1) means. The batch variance is 0 and y = beta in all of them.
+/// What training with one value per channel (n = 1) means. The batch variance is 0 and y = beta in all of
+/// them.
 enum class SingleValue {
   defined,          ///< a valid problem (the running variance must be biased for that to make sense)
   unbiased_is_nan,  ///< accepted; the unbiased running variance is 0/0 = NaN
@@ -70,14 +73,15 @@ struct Semantics {
   friend bool operator==(const Semantics&, const Semantics&) = default;
 };
 
-/// A library's documented point, by entry point where entry points differ: a row of spec/dialects.json, which holds the
-/// source of every cell.
+/// A library's documented point, by entry point where entry points differ: a row of spec/dialects.json, which
+/// holds the source of every cell.
 struct Dialect {
   std::string_view name;
   Semantics semantics;
   std::string_view summary;
   std::string_view source;  ///< the page that names each cell's source
-  /// Knobs that the dialect has no such thing for ("running-variance"); `semantics` then holds the documented value.
+  /// Knobs that the dialect has no such thing for ("running-variance"); `semantics` then holds the documented
+  /// value.
   std::span<const std::string_view> not_applicable;
 };
 

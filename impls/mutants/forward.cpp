@@ -1,12 +1,13 @@
-// Wrong on purpose: seven kernels, each the two-pass kernel of impls/cpu (centred y, the tensor's own
-// precision) with one small thing changed, as shipped code has had it. A gate that lets one of them through
-// proves nothing. They make the claims of the kernel that they were taken from: the author of a bug does not
-// know of it.
+// Wrong on purpose, forward: seven kernels, each the two-pass kernel of impls/cpu (centred y, the tensor's
+// own precision) with one small thing changed, as shipped code has had it. A gate that lets one of them
+// through proves nothing. They make the claims of the kernel that they were taken from: the author of a bug
+// does not know of it.
 #include "cpu/forward.h"
 
-namespace {
+#include "cpu/tables.h"
 
-using namespace normproof::impls::cpu;
+namespace normproof::impls::cpu {
+namespace {
 
 /// var = mean of the squares - square of the mean: all digits cancel where the mean is large.
 struct Textbook : TwoPass {
@@ -115,18 +116,12 @@ constexpr np_kernel updates = make_kernel<InferenceUpdatesRunning>(
 constexpr np_kernel tail = make_kernel<Wrong<TailDropped>>(
     "mutant.tail_dropped", "the last n mod 4 values of a channel (or the last one) enter no sum", "");
 
-constexpr const np_kernel* kernels[] = {&textbook, &eps_outside, &eps_added, &inverted,
-                                        &biased,   &updates,     &tail};
-
-constexpr np_library library{.struct_size = sizeof(np_library),
-                             .abi_major_minimum = 1,
-                             .name = "normproof mutants",
-                             .version = "1",
-                             .kernel_count = std::size(kernels),
-                             .kernels = kernels};
+constexpr np_kernel kernels[] = {textbook, eps_outside, eps_added, inverted, biased, updates, tail};
 
 }  // namespace
 
-extern "C" const np_library* normproof_library(uint32_t host_abi_major) {
-  return host_abi_major >= library.abi_major_minimum ? &library : nullptr;
+Table forward_mutants() {
+  return kernels;
 }
+
+}  // namespace normproof::impls::cpu

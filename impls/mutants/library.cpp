@@ -1,0 +1,15 @@
+// The library of the wrong kernels.
+#include "cpu/tables.h"
+
+namespace normproof::impls::cpu {
+Table forward_mutants();
+Table backward_mutants();
+Table storage_mutants();
+}  // namespace normproof::impls::cpu
+
+extern "C" const np_library* normproof_library(uint32_t host_abi_major) {
+  using namespace normproof::impls::cpu;
+  static const std::vector<const np_kernel*> kernels =
+      joined({forward_mutants(), backward_mutants(), storage_mutants()});
+  return library_of(kernels, "normproof mutants", host_abi_major);
+}
