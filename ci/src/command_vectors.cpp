@@ -39,7 +39,11 @@ Vector read_vector(const nlohmann::json& entry, const std::string& file) {
            .outcome = entry.at("outcome"),
            .problem = {},
            .seen = {}};
-  v.problem = parse_case(entry.at("case").dump(), fmt::format("{} of {}", v.id, file));
+  // A backward pass without saved statistics is that of the pair: truth B.
+  nlohmann::json given = entry.at("case");
+  if (given.at("pass") == "backward-training" && !given.contains("saved_mean"))
+    given["pass"] = "gradient";
+  v.problem = parse_case(given.dump(), fmt::format("{} of {}", v.id, file));
   v.seen.outcome = v.outcome == "refused" ? impls::Outcome::rejected : impls::Outcome::completed;
   for (const auto& [name, list] : entry.at("expected").items()) {
     const auto output = parse_output(name);
@@ -124,7 +128,8 @@ std::string trouble_with(const Vector& v) {
   const bool fails = verdict.failed() || !explained(verdict, gate);
   if (v.result != "invalid")
     return fails ? "the judge fails it: " + failures_of(verdict) : std::string();
-  return fails ? std::string() : "the judge does not fail it";
+  // Where the variance leaves binary64 the judge has no bound, and says so instead of failing.
+  return fails || verdict.count(Status::unprovable) > 0 ? std::string() : "the judge does not fail it";
 }
 
 Exit vectors(const std::string& place) {
@@ -147,6 +152,10 @@ Exit vectors(const std::string& place) {
       if (content.at("normproof_vectors") != 1)
         throw std::invalid_argument("normproof_vectors is not 1");
       for (const auto& entry : content.at("vectors")) {
+        if (entry.at("case").at("pass") == "double-backward" && !entry.at("case").contains("saved_mean")) {
+          ++skipped["double backward is judged at given statistics only"];
+          continue;
+        }
         if (const std::string pass = entry.at("case").at("pass"); !parse_pass(pass)) {
           ++skipped[fmt::format("pass {} is not judged yet", pass)];
           continue;

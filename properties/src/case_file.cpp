@@ -297,10 +297,14 @@ Case parse_case(std::string_view text, const std::string& origin) {
     p.threads = static_cast<int>(std::min<std::int64_t>(in.count("threads", 1), 1024));
   const std::int64_t channels = p.shape.channels;
   c.x = in.tensor("x", p.shape.elements(), p.data);
-  p.affine = in.pair("gamma", "beta");
+  // beta plays no part in a gradient: there gamma may stand alone, with a beta of zeros.
+  const bool forward = p.pass == Pass::forward_training || p.pass == Pass::forward_inference;
+  const bool alone = !forward && in.has("gamma") && !in.has("beta");
+  p.affine = alone || in.pair("gamma", "beta");
   if (p.affine) {
     c.gamma = in.tensor("gamma", channels, p.stats);
-    c.beta = in.tensor("beta", channels, p.stats);
+    c.beta = alone ? std::vector<double>(static_cast<std::size_t>(channels), 0.0)
+                   : in.tensor("beta", channels, p.stats);
   }
   p.running = in.pair("running_mean", "running_var");
   if (p.running) {

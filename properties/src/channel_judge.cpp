@@ -60,8 +60,8 @@ bool Reading::numbers() const {
 double Reading::measured(bool finite_channel) const {
   if (std::isnan(rn))
     return std::isnan(got) ? 0 : infinity;
-  if (std::isnan(got))
-    return infinity;
+  if (std::isnan(got))  // behind an infinity of x a mean may be NaN: implementation-defined (BN-FWD-13)
+    return !finite_channel && std::isinf(rn) ? 0 : infinity;
   if (!numbers() && !finite_channel)
     return got == rn ? 0 : infinity;
   return reference::distance_to_rounding_interval(format, got, rn, off);

@@ -96,6 +96,8 @@ TEST(Judge, an_infinity_is_not_a_large_number_that_a_wide_bound_forgives) {
   const Trial trial(recipe("normal", 0, {8, 4, {4, 4}}));
   for (const Output o : all_outputs) {
     impls::Observation seen = trial.perfect();
+    if (seen[o].empty())
+      continue;
     seen.outputs[index(o)][1] = std::numeric_limits<double>::infinity();
     EXPECT_TRUE(trial.verdict(seen).failed()) << to_string(o);
   }
@@ -105,6 +107,8 @@ TEST(Judge, all_zero_output_does_not_pass) {
   const Trial trial(recipe("normal", 0, {8, 4, {4, 4}}));
   for (const Output o : all_outputs) {
     impls::Observation seen = trial.perfect();
+    if (seen[o].empty())
+      continue;
     for (double& value : seen.outputs[index(o)])
       value = 0;
     EXPECT_TRUE(trial.verdict(seen).failed()) << to_string(o);
