@@ -58,7 +58,7 @@ std::string truth_text(const Case& c, const std::string& refused, const referenc
     const reference::Values& values = truth[output];
     for (std::size_t i = 0; i < values.rn.size(); ++i) {
       const auto at = static_cast<std::int64_t>(i);
-      const std::string place = output == Output::y
+      const std::string place = per_element(output)
                                     ? fmt::format("{}[{}][{}]", to_string(output), at / n, at % n)
                                     : fmt::format("{}[{}]", to_string(output), at);
       const double off = values.off[i];

@@ -24,7 +24,9 @@ struct OutputGroup {
 };
 const std::array output_groups{OutputGroup{"statistics", {Output::mean, Output::var, Output::invstd}},
                                OutputGroup{"y", {Output::y}},
-                               OutputGroup{"running", {Output::running_mean, Output::running_var}}};
+                               OutputGroup{"running", {Output::running_mean, Output::running_var}},
+                               OutputGroup{"gradients", {Output::dbeta, Output::dgamma, Output::dx}},
+                               OutputGroup{"second", {Output::grad_dy, Output::grad_x, Output::grad_gamma}}};
 
 /// 0 for the strongest grade, past the end for none at all.
 std::size_t rank(const GradeMet& met) {
@@ -91,7 +93,7 @@ std::string counts_text(const std::array<std::int64_t, status_count>& counts) {
 std::string denial_text(const Report& report, const impls::KernelInfo& kernel, const Judgement& j,
                         const Style& style) {
   std::string place = fmt::format("{} of channel {}", to_string(j.output), j.channel);
-  if (j.output == Output::y)
+  if (per_element(j.output))
     place += fmt::format(", element {}", j.element);
   std::string out = wrapped("       ",
                             fmt::format("{}: {}, {}: got {}, want {}, {}", j.note, place, j.clause,
@@ -224,7 +226,7 @@ std::string judgement_text(const Report& report, const impls::KernelInfo& kernel
   std::string what = name_of(key_of(report, j.origin));
   if (valued)
     what = fmt::format("{} of {}, channel {}", to_string(j.output), what, j.channel);
-  if (valued && j.output == Output::y)
+  if (valued && per_element(j.output))
     what += fmt::format(", element {}", j.element);
   if (title != report.clauses.end())
     what += ": " + title->second;

@@ -58,17 +58,15 @@ Value parse_word(std::string text, std::string_view what, Parse parse,
 }
 
 Pass pass_named(const std::string& text) {
-  const std::array all{Pass::forward_training, Pass::forward_inference};
   return parse_word<Pass>(
       text, "pass", [](const std::string& t) { return parse_pass(t); },
-      names(all, [](Pass p) { return normproof::to_string(p); }));
+      names(all_passes, [](Pass p) { return normproof::to_string(p); }));
 }
 
 std::string layout_named(const std::string& text) {
-  const std::array all{Layout::contiguous, Layout::channels_last};
   const Layout layout = parse_word<Layout>(
       text, "layout", [](const std::string& t) { return parse_layout(t); },
-      names(all, [](Layout l) { return normproof::to_string(l); }));
+      names(all_layouts, [](Layout l) { return normproof::to_string(l); }));
   return std::string(normproof::to_string(layout));
 }
 
@@ -198,9 +196,9 @@ void add_options(CLI::App& command, CaseSelection& selection) {
     command.add_option(name, list, what)->type_name("NAME")->allow_extra_args(false)->group("Cases");
   };
   filter("--pass", selection.passes,
-         "only this pass: forward-training, forward-inference (all filters may be repeated)");
-  filter("--dtype", selection.dtypes, "only tensors of this format: f32, f64");
-  filter("--layout", selection.layouts, "only this layout: contiguous, channels-last");
+         "only this pass: forward-training, backward-training, ... (all filters may be repeated)");
+  filter("--dtype", selection.dtypes, "only tensors of this format: f64, f32, f16, bf16");
+  filter("--layout", selection.layouts, "only this layout: contiguous, channels-last, strided");
   filter("--regime", selection.regimes,
          "only this kind of data: offset, offset:1000, ... (normproof list regimes)");
   filter("--dialect", selection.dialects,

@@ -12,7 +12,7 @@ namespace normproof::properties {
 using reference::DoubleDouble;
 
 double quotient(double measured, double permitted) {
-  if (measured == 0)
+  if (measured == 0 || std::isinf(permitted))  // an infinite bound says nothing, not even of a NaN
     return 0;
   return permitted > 0 ? measured / permitted : infinity;
 }

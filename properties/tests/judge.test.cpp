@@ -216,6 +216,19 @@ TEST(Judge, a_bound_that_is_infinite_is_not_a_pass) {
   EXPECT_GT(v.count(Status::unprovable), 0);
 }
 
+TEST(Judge, a_nan_where_the_bound_is_infinite_is_unprovable_not_a_failure) {
+  // eps = 0 at a condition number of 1e7: a correct f32 kernel finds variance 0, invstd infinite and y NaN.
+  Recipe r = recipe("offset", 10000000, {2, 2, {1}});
+  r.eps = 0;
+  r.seed = 14948294;
+  const Trial trial(r);
+  const impls::Observation seen = simulate<float>(trial.c, {.family = Family::merged, .form = Form::folded});
+  ASSERT_TRUE(std::isnan(seen[Output::y][0]) || std::isnan(seen[Output::y][1]));
+  const CaseVerdict v = trial.verdict(seen);
+  EXPECT_FALSE(v.failed());
+  EXPECT_GT(v.count(Status::unprovable), 0);
+}
+
 TEST(Judge, a_broken_claim_is_named_though_the_grade_is_met) {
   const Trial trial(recipe("normal", 0, {64, 1, {64}}));
   impls::Observation seen = simulate<float>(trial.c);
