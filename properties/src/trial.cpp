@@ -50,12 +50,11 @@ public:
     report_.seconds += result.seconds;
     if (verdict.count(Status::skipped) > 0)
       ++report_.skips[verdict.reason];
-    const bool core = verdict.domain == Domain::core;
-    auto& counts = core ? report_.counts : report_.extended_counts;
+    auto& counts = verdict.core ? report_.counts : report_.extended_counts;
     for (std::size_t s = 0; s < status_count; ++s)
       counts[s] += verdict.counts[s];
 
-    auto& failures = core ? report_.failures : report_.extended_failures;
+    auto& failures = verdict.core ? report_.failures : report_.extended_failures;
     for (Judgement& j : verdict.notable) {
       if (!is_failure(j.status) || failures.size() >= keep_)
         continue;
