@@ -14,6 +14,7 @@
 #include "normproof/ci/words.h"
 #include "normproof/properties/case_file.h"
 #include "normproof/properties/profile.h"
+#include "normproof/properties/shapes.h"
 #include "version.h"
 
 namespace normproof::ci {
@@ -203,6 +204,17 @@ void add_options(CLI::App& command, CaseSelection& selection) {
          "only this kind of data: offset, offset:1000, ... (normproof list regimes)");
   filter("--dialect", selection.dialects,
          "only this reading of batch normalisation (normproof list dialects)");
+  command
+      .add_option("--shapes", selection.shapes,
+                  "instead of a profile, the layers of a network (normproof list shapes), or the shapes of a "
+                  "file, one 32x64x56x56 per line")
+      ->type_name("NAME|FILE")
+      ->group("Cases");
+  command.add_option("--batch", selection.batch, "batch size of the layers of a network")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->group("Cases");
   command.add_option("--case", selection.files, "try this case file instead of a profile (may be repeated)")
       ->type_name("FILE")
       ->allow_extra_args(false)
@@ -361,6 +373,21 @@ Case case_of(const std::string& origin) {
   return expand(recipe);
 }
 
+namespace {
+
+/// A file where there is one, else a name.
+std::vector<Recipe> of_layers(const CaseSelection& cases, const Filter& filter) {
+  const bool file = std::filesystem::exists(cases.shapes) || cases.shapes.find('/') != std::string::npos;
+  try {
+    const ShapeList list = file ? read_shapes(cases.shapes) : shape_list(cases.shapes, cases.batch);
+    return recipes_for_shapes(list, cases.seed, filter);
+  } catch (const std::invalid_argument& error) {
+    throw file ? could_not(error.what()) : usage(fmt::format("--shapes: {}", error.what()));
+  }
+}
+
+}  // namespace
+
 Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
              bool with_extended, bool quiet) {
   TrialOptions options = trial_options(manner);
@@ -385,7 +412,11 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   filter.regimes = cases.regimes;
   filter.dialects = cases.dialects;
   filter.extended = with_extended || manner.extended;
-  if (cases.files.empty())
+  if (!cases.shapes.empty() && !cases.files.empty())
+    throw usage("--shapes and --case: give one of them");
+  if (!cases.shapes.empty())
+    recipe_list = of_layers(cases, filter);
+  else if (cases.files.empty())
     recipe_list = recipes(*profile, cases.seed, filter);
   for (const std::string& file : cases.files)
     case_list.push_back(case_of(file));
@@ -393,7 +424,7 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   const Chosen chosen = choose(kernels);
   Report report = empty_report(chosen, manner);
   report.machine.threads = options.threads;
-  report.profile = cases.files.empty() ? cases.profile : "cases";
+  report.profile = !cases.shapes.empty() ? "shapes" : cases.files.empty() ? cases.profile : "cases";
   report.seed = cases.seed;
   for (const Case& c : case_list)
     report.keys[c.origin] = {c.problem.pass, std::string(c.problem.data.name), c.problem.layout};

@@ -31,6 +31,8 @@ struct Manner {
 struct CaseSelection {
   std::string profile = "quick";
   std::string budget;
+  std::string shapes;  ///< a named list or a file; instead of the profile
+  std::int64_t batch = 32;
   std::uint64_t seed = 1;
   std::vector<std::string> passes, dtypes, layouts, regimes, dialects, files;
 };

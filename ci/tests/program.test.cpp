@@ -6,6 +6,8 @@
 
 #include <gmock/gmock.h>
 
+#include "normproof/properties/case_file.h"
+#include "normproof/properties/safetensors.h"
 #include "schema.h"
 #include "xml.h"
 
@@ -322,6 +324,52 @@ TEST(Vectors, a_vector_that_is_wrong_and_goes_unnoticed) {
 TEST(Vectors, one_that_comes_along_and_is_not_as_it_says) {
   const Ended ended = normproof({"vectors"});
   EXPECT_EQ(ended.code, 0) << ended.out;
+}
+
+TEST(Shapes, layers_that_are_not_tried) {
+  const auto run = [](std::vector<std::string> more) {
+    std::vector<std::string> words{
+        "check", "cpu.two_pass_f64", "cpu.inference_folded", "--json", "-", "--dtype", "f32"};
+    words.insert(words.end(), more.begin(), more.end());
+    return normproof(words);
+  };
+  const Scratch scratch;
+  std::ofstream(scratch / "mine.txt") << "# a layer\n2x3x5x5\n4x7\n";
+  const Ended own = run({"--shapes", scratch / "mine.txt"});
+  ASSERT_EQ(own.code, 0) << own.err;
+  const Json report = Json::parse(own.out);
+  EXPECT_EQ(report["profile"], "shapes");
+  EXPECT_GE(report["cases_tried"], 6);
+  EXPECT_GT(report["kernels"][0]["judgements"], 0);
+  const Ended named = run({"--shapes", "resnet50", "--batch", "1", "--pass", "forward-inference"});
+  EXPECT_EQ(named.code, 0) << named.err;
+  const Ended unknown = run({"--shapes", "resnet51"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("resnet50"));
+  EXPECT_EQ(run({"--shapes", "no/file"}).code, 3);
+  EXPECT_EQ(run({"--shapes", "resnet50", "--case", "c.json"}).code, 2);
+}
+
+TEST(Safetensors, an_answer_in_another_order_or_format) {
+  const Scratch scratch;
+  const std::string path = scratch / "t.safetensors";
+  const std::string recipe = "np1 dtype=bf16 shape=2x3x2 regime=normal seed=4";
+  ASSERT_EQ(normproof({"truth", recipe, "--safetensors", path}).code, 0);
+  const auto content = properties::parse_safetensors(file_text(path), path);
+  const Json truth = Json::parse(normproof({"truth", recipe, "--json", "-"}).out);
+  const auto& y = content.tensors.at("y");
+  EXPECT_EQ(y.format.name, "bf16");
+  EXPECT_EQ(y.shape, (std::vector<std::int64_t>{2, 3, 2}));
+  // Channel 2 of sample 1, place 1 is element 3 of its channel.
+  const double value =
+      *properties::parse_hex_float(truth["outputs"]["y"]["hex"][2 * 4 + 3].get<std::string>());
+  EXPECT_EQ(y.values[(1 * 3 + 2) * 2 + 1], value);
+  EXPECT_EQ(content.tensors.at("mean").shape, std::vector<std::int64_t>{3});
+  EXPECT_EQ(content.tensors.at("y.off").values[(1 * 3 + 2) * 2 + 1], truth["outputs"]["y"]["off"][11]);
+  const Ended refused =
+      normproof({"truth", "np1 shape=1x3 dialect=pytorch/F.batch_norm", "--safetensors", scratch / "no"});
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_FALSE(std::filesystem::exists(scratch / "no")) << "half-written";
 }
 
 TEST(Help, a_command_without_examples_or_exit_codes) {
