@@ -1,0 +1,3 @@
+// The loops of lanes.h for any machine.
+#define NORMPROOF_LANES baseline
+#include "lanes_body.h"
