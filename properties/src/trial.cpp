@@ -34,8 +34,11 @@ struct CaseResult {
   CaseLabel label;
   std::vector<KernelOnCase> kernels;
   reference::Effort effort;
+  reference::Audit audit;
   double truth_seconds = 0;
 };
+
+constexpr std::int64_t audited_per_case = 16;
 
 /// Everything one kernel did, as it is added up case by case in case order.
 class Docket {
@@ -199,14 +202,18 @@ std::string dtype_of(const Problem& problem) {
   return name;
 }
 
-CaseResult try_case(const Case& c, std::string regime, std::span<const impls::KernelInfo> kernels,
-                    impls::Runner& runner, const Gate& gate) {
+CaseResult try_case(const Case& c, std::uint64_t number, std::string regime,
+                    std::span<const impls::KernelInfo> kernels, impls::Runner& runner, const Gate& gate) {
   CaseResult result;
   result.label = {{c.problem.pass, dtype_of(c.problem), c.problem.layout}, std::move(regime), c.origin};
   reference::Truth truth;
   const auto start = Clock::now();
-  if (reference::must_reject(c).empty())
+  if (reference::must_reject(c).empty()) {
     truth = reference::truth_of(c);
+    result.audit = reference::audit(c, truth, audited_per_case, number);
+    if (result.audit.disagreeing > 0)
+      result.audit.first += " of " + c.origin;
+  }
   result.truth_seconds = seconds_since(start);
   result.effort = truth.effort;
   result.kernels.reserve(kernels.size());
@@ -245,9 +252,11 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
     for (auto next = waiting.find(added); next != waiting.end(); next = waiting.find(added)) {
       CaseResult result = std::move(next->second);
       waiting.erase(next);
-      report.effort.elements += result.effort.elements;
-      report.effort.escalated += result.effort.escalated;
-      report.effort.arbitrated += result.effort.arbitrated;
+      report.effort += result.effort;
+      report.audit.audited += result.audit.audited;
+      report.audit.disagreeing += result.audit.disagreeing;
+      if (report.audit.first.empty())
+        report.audit.first = result.audit.first;
       report.truth_seconds += result.truth_seconds;
       for (std::size_t k = 0; k < dockets.size(); ++k) {
         progress.judgements += result.kernels[k].verdict.judgements();
@@ -268,7 +277,7 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
       while (!trouble && taken < source.count && in_time()) {
         const std::size_t i = taken++;
         lock.unlock();
-        CaseResult result = try_case(source.make(i), source.regime(i), kernels, runner, options.gate);
+        CaseResult result = try_case(source.make(i), i, source.regime(i), kernels, runner, options.gate);
         lock.lock();
         waiting.emplace(i, std::move(result));
         add_in_order();
@@ -321,6 +330,8 @@ bool KernelReport::inconclusive() const {
 }
 
 Exit TrialReport::exit() const {
+  if (audit.disagreeing > 0)
+    return Exit::could_not_run;
   bool verified = false;
   for (const KernelReport& kernel : kernels) {
     if (!kernel.conforms(gate))
