@@ -170,6 +170,12 @@ void add_options(CLI::App& command, Manner& manner) {
       ->capture_default_str()
       ->group("Running");
   command
+      .add_option("--memory", manner.memory,
+                  "limit for the resident memory of a kernel's process, beside the tensors; 0: none")
+      ->type_name("SIZE")
+      ->capture_default_str()
+      ->group("Running");
+  command
       .add_option("--repeats", manner.repeats, "runs of each kernel on each case; their bits are compared")
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
@@ -234,6 +240,21 @@ std::chrono::milliseconds parse_duration(const std::string& text, const std::str
     throw usage(fmt::format("{} '{}': a time is a number above 0 with a unit, e.g. 250ms, 60s, 5m, 2h",
                             option, shown_in_error(text)));
   return std::chrono::milliseconds(static_cast<std::int64_t>(number * scale + 0.5));
+}
+
+std::uint64_t parse_size(const std::string& text, const std::string& option) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit(end, text.data() + text.size());
+  const double scale = unit == "M"                     ? 0x1p20
+                       : unit == "G"                   ? 0x1p30
+                       : unit == "T"                   ? 0x1p40
+                       : (unit.empty() && number == 0) ? 1
+                                                       : 0;
+  if (error != std::errc{} || scale == 0 || !(number >= 0) || number * scale > 0x1p60)
+    throw usage(fmt::format("{} '{}': a size is a number with a unit, e.g. 512M, 8G, or 0 for no limit",
+                            option, shown_in_error(text)));
+  return static_cast<std::uint64_t>(number * scale);
 }
 
 Chosen choose(const KernelSelection& selection) {
@@ -339,6 +360,7 @@ TrialOptions trial_options(const Manner& manner) {
     throw unknown("grade", manner.grade, names(all_grades, [](Grade g) { return to_string(g); }));
   options.gate = {*grade, !manner.no_merged, !manner.no_folded, manner.extended};
   options.run.time_limit = parse_duration(manner.timeout, "--timeout");
+  options.run.memory_limit = parse_size(manner.memory, "--memory");
   options.run.in_process = manner.in_process;
   options.run.repeats = manner.repeats;
   options.threads = manner.threads > 0 ? manner.threads

@@ -23,6 +23,7 @@ struct Manner {
   bool no_merged = false, no_folded = false, extended = false;
   bool in_process = false;
   std::string timeout = "60s";
+  std::string memory = "8G";
   int repeats = 1;
   int threads = 0;
 };
@@ -55,6 +56,8 @@ Chosen choose(const KernelSelection& selection);
 properties::TrialOptions trial_options(const Manner& manner);
 /// "90", "60s", "5m", "2h", "250ms"; the option's name is for the error.
 std::chrono::milliseconds parse_duration(const std::string& text, const std::string& option);
+/// "512M", "8G", "1.5G", "0" for none; in bytes.
+std::uint64_t parse_size(const std::string& text, const std::string& option);
 
 /// Runs what was selected into a report. Throws Failure for anything that is wrong before a kernel runs. A
 /// filter that names an extended regime gets it whatever `with_extended` says.

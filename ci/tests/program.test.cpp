@@ -76,6 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{{"check", "--budget", "soon"}, 2, {"--budget 'soon'", "60s"}},
         BadCall{{"check", "--budget", "-5s"}, 2, {"--budget"}},
         BadCall{{"check", "--timeout", "0s"}, 2, {"--timeout '0s'"}},
+        BadCall{{"check", "--memory", "8"}, 2, {"--memory '8'", "8G"}},
         BadCall{{"check", "--seed", "x"}, 2, {"--seed"}},
         BadCall{{"check", "--repeats", "0"}, 2, {"--repeats"}},
         BadCall{{"check", "--pass", "backwards"}, 2, {"pass 'backwards'", "forward-training"}},

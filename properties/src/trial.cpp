@@ -220,6 +220,9 @@ CaseResult try_case(const Case& c, std::uint64_t number, std::string regime,
   for (const impls::KernelInfo& kernel : kernels) {
     const impls::Observation seen = runner.run(kernel, c);
     result.kernels.push_back({judge(c, truth, seen, gate), seen.seconds});
+    for (Judgement& j : result.kernels.back().verdict.notable)
+      if (j.clause == "BN-FWD-8")
+        j.note = seen.environment;  // which part of it, and since when
   }
   return result;
 }
