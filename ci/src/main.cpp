@@ -75,6 +75,7 @@ int main(int argc, char** argv) {
   add_check(app, run);
   add_ulp(app, run);
   add_replay(app, run);
+  add_explain(app, run);
   add_truth(app, run);
   add_list(app, run);
   add_findings(app, run);

@@ -10,6 +10,7 @@
 
 #include "console.h"
 #include "data.h"
+#include "diagnoses.h"
 #include "failure.h"
 #include "normproof/ci/words.h"
 #include "normproof/properties/case_file.h"
@@ -405,10 +406,12 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   report.trial = cases.files.empty() ? run_trial(recipe_list, chosen.kernels, options)
                                      : run_trial(case_list, chosen.kernels, options);
   progress.wipe();
+  add_diagnoses(report, options, shown_by_check);
   return report;
 }
 
-Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner) {
+Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner,
+                bool diagnose) {
   TrialOptions options = trial_options(manner);
   const Case c = case_of(origin);
   const Chosen chosen = choose(kernels);
@@ -418,6 +421,8 @@ Report tried_on(const std::string& origin, const KernelSelection& kernels, const
   report.profile = "cases";
   report.keys[c.origin] = {c.problem.pass, std::string(c.problem.data.name), c.problem.layout};
   report.trial = run_trial(std::span(&c, 1), chosen.kernels, options);
+  if (diagnose)
+    add_diagnoses(report, options, shown_by_replay);
   return report;
 }
 
