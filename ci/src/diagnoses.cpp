@@ -14,7 +14,8 @@ namespace {
 
 /// A kernel that crashed or was killed has nothing to be explained by formulas, and would do it again.
 bool explicable(const Judgement& j) {
-  return j.status == Status::fail || j.status == Status::consequence || j.status == Status::claim_broken;
+  return j.status == Status::fail || j.status == Status::corrupted || j.status == Status::consequence ||
+         j.status == Status::claim_broken;
 }
 
 }  // namespace
@@ -26,7 +27,9 @@ Diagnosis diagnosed(const impls::KernelInfo& kernel, const Case& c, impls::Runne
   options.run = [&](const Case& other) {
     return runner.run(kernel, other);
   };
-  return diagnose(c, runner.run(kernel, c), gate, options);
+  const reference::Truth truth =
+      reference::must_reject(c).empty() ? reference::truth_of(c) : reference::Truth{};
+  return diagnose(c, truth, runner.run(kernel, c), gate, options);
 }
 
 void add_diagnoses(Report& report, const TrialOptions& options, std::size_t shown) {

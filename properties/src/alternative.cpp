@@ -43,6 +43,11 @@ std::int64_t kept(Missing missing, const Shape& shape) {
   return n;
 }
 
+/// How far the number that was stored may lie from the one that was rounded, in spacings.
+double reach(const Alternative& a) {
+  return a.storing == Storing::truncated ? 1 : 0.5;
+}
+
 double format_eta(const Format& format) {
   return std::max(underflow_unit(format), std::numeric_limits<double>::denorm_min());
 }
@@ -56,13 +61,21 @@ Tracked bessel(const Tracked& variance, std::int64_t n) {
 
 }  // namespace
 
-Model::Model(const Case& c, const impls::Observation& seen, const Gate& gate)
+Model::Model(const Case& c, const reference::Truth& truth, const impls::Observation& seen, const Gate& gate,
+             bool as_claimed)
     : case_(c),
       seen_(seen),
       gate_(gate),
       sum_(reduction(std::max(gate.grade, Grade::tree), std::max<std::int64_t>(1, n()),
                      c.problem.accumulator())),
       eta_(4 * (format_eta(c.problem.data) + format_eta(c.problem.stats) + sum_.eta)) {
+  std::vector<Standard> claims;
+  if (as_claimed) {
+    claims = standards(c.problem, n(), gate, seen.claims);
+    std::erase_if(claims, [](const Standard& s) { return !s.claim; });
+  }
+  if (!claims.empty() && !claims.front().sum.wide)
+    sum_ = claims.front().sum;
   const std::int64_t channels = c.problem.shape.channels;
   const double count = static_cast<double>(n());
   DoubleDouble all;
@@ -79,7 +92,8 @@ Model::Model(const Case& c, const impls::Observation& seen, const Gate& gate)
       squares = squares + reference::two_product(x[i], x[i]);
     }
     all = all + sum;
-    const DoubleDouble mean = sum / DoubleDouble(count);
+    const bool constant = n() > 0 && std::all_of(x, x + n(), [x](double v) { return v == x[0]; });
+    const DoubleDouble mean = constant ? DoubleDouble(x[0]) : sum / DoubleDouble(count);
     DoubleDouble m2;
     for (std::int64_t i = 0; i < n(); ++i) {
       const DoubleDouble d = DoubleDouble(x[i]) - mean;
@@ -92,16 +106,24 @@ Model::Model(const Case& c, const impls::Observation& seen, const Gate& gate)
     f.mean_abs = magnitudes.hi / count;
     f.rms = std::sqrt(squares.hi / count);
     f.invstd = 1 / std::sqrt(f.variance + c.problem.eps);
+    const auto at = static_cast<std::size_t>(k);
+    const bool has_truth = at < truth.channels.size();
+    if (has_truth && (c.problem.pass == Pass::forward_training || c.problem.pass == Pass::gradient))
+      f.exact = truth.channels[at].exact;
+    exact_.push_back(has_truth ? truth.channels[at].gradient : reference::GradientFacts{});
     facts_.push_back(f);
 
     double mean_error = 0, variance_error = 0;
+    const auto claimed = [&](const Class& each) {
+      return std::ranges::any_of(claims, [&](const Standard& s) { return all_classes[s.klass] == each; });
+    };
     ChannelProblem problem;
     problem.facts = f;
     problem.eps = c.problem.eps;
     for (const Class& each : all_classes) {
       Gate any = gate;
       any.grade = std::max(gate.grade, Grade::tree);
-      if (n() == 0 || !any.allows(each))
+      if (n() == 0 || (claims.empty() ? !any.allows(each) : !claimed(each)))
         continue;
       const Permitted p = permitted(problem, sum_, each);
       mean_error = std::max(mean_error, p.mean);
@@ -131,7 +153,8 @@ Model::Statistics Model::batch(const Alternative& a, std::int64_t channel) const
   DoubleDouble sum;
   for (std::int64_t i = 0; i < summed; ++i)
     sum = sum + DoubleDouble(x[i]);
-  const DoubleDouble mean = sum / count;
+  const bool all = summed == n() && facts_[at].variance == 0;  // then the facts have the value itself
+  const DoubleDouble mean = all ? DoubleDouble(facts_[at].mean_hi, facts_[at].mean_lo) : sum / count;
 
   DoubleDouble centre = a.uncentred_variance ? DoubleDouble(0) : mean;
   if (a.narrow == Narrow::mean)
@@ -147,7 +170,15 @@ Model::Statistics Model::batch(const Alternative& a, std::int64_t channel) const
   const double usual = facts_[at].variance;
   if (variance.hi > usual && usual > 0)
     slack *= variance.hi / usual;
-  return {{mean, mean_slack_[at]}, {variance, slack + (usual > 0 ? 0 : sum_.depth * variance.hi)}};
+  return {{mean, slack_of(mean_slack_[at], mean)},
+          {variance, slack_of(slack, variance) + (usual > 0 ? 0 : sum_.depth * variance.hi)}};
+}
+
+double Model::slack_of(double of_sums, const DoubleDouble& value) const {
+  if (of_sums > 0)
+    return of_sums;
+  const bool stored = value.lo == 0 && is_representable(case_.problem.accumulator(), value.hi);
+  return stored ? 0 : 2 * std::abs(value.hi);
 }
 
 Tracked Model::invstd(const Alternative& a, const Tracked& v) const {
@@ -184,16 +215,25 @@ Tracked Model::invstd(const Alternative& a, const Tracked& v) const {
     r = r + eps;
   if (a.narrow == Narrow::invstd)
     r.v = DoubleDouble(round_to(case_.problem.data, r.v.hi));
-  return {r.v, drowned ? infinite : r.slack};
+  if (drowned)
+    return {std::isfinite(r.v.hi) ? r.v : DoubleDouble(0), infinite};
+  return r;
 }
 
-std::optional<Tracked> Model::reported(Output output, std::int64_t channel) const {
+std::optional<Tracked> Model::reported(Output output, std::int64_t channel, double reach) const {
   if (seen_[output].empty())
     return std::nullopt;
   const double value = seen_[output][static_cast<std::size_t>(channel)];
   if (!std::isfinite(value))
     return std::nullopt;
-  return Tracked(value, 0.5 * reference::spacing(format_of(case_.problem, output), value) / sum_.u);
+  return Tracked(value, reach * reference::spacing(format_of(case_.problem, output), value) / sum_.u);
+}
+
+Tracked Model::stored(const Tracked& value) const {
+  const double rounded = round_to(case_.problem.stats, value.v.hi);
+  if (!std::isfinite(rounded))
+    return value;
+  return {value.v, value.slack + 0.5 * reference::spacing(case_.problem.stats, rounded) / sum_.u};
 }
 
 double Model::parameter(const std::vector<double>& of, const std::vector<double>& other, Parameter which,
@@ -220,19 +260,19 @@ double Model::parameter(const std::vector<double>& of, const std::vector<double>
   return absent;
 }
 
-Prediction Model::predict(const Alternative& a, bool from_reported, std::int64_t channel) const {
+Prediction Model::predict(const Alternative& a, std::int64_t channel) const {
   Prediction out;
   if (n() == 0)
     return out;
   switch (case_.problem.pass) {
   case Pass::forward_training:
   case Pass::forward_inference:
-    forward(a, from_reported, channel, out);
+    forward(a, channel, out);
     break;
   case Pass::backward_training:
   case Pass::backward_inference:
   case Pass::gradient:
-    backward(a, from_reported, channel, out);
+    backward(a, channel, out);
     break;
   case Pass::double_backward:
     second(a, channel, out);
@@ -241,7 +281,7 @@ Prediction Model::predict(const Alternative& a, bool from_reported, std::int64_t
   return out;
 }
 
-void Model::forward(const Alternative& a, bool from_reported, std::int64_t channel, Prediction& out) const {
+void Model::forward(const Alternative& a, std::int64_t channel, Prediction& out) const {
   const Problem& p = case_.problem;
   const auto at = static_cast<std::size_t>(channel);
   const auto put = [&](Output output, const Tracked& value) {
@@ -256,9 +296,9 @@ void Model::forward(const Alternative& a, bool from_reported, std::int64_t chann
   // The statistics that the later stages start from.
   Tracked mean = own.mean;
   Tracked variance = v_own;  // biased
-  if (training && from_reported) {
-    mean = reported(Output::mean, channel).value_or(mean);
-    if (const auto v = reported(Output::var, channel); v && a.var_means == Meaning::itself)
+  if (training && !a.from_own) {
+    mean = reported(Output::mean, channel, reach(a)).value_or(mean);
+    if (const auto v = reported(Output::var, channel, reach(a)); v && a.var_means == Meaning::itself)
       variance = unbiased && n() > 1
                      ? *v * Tracked(static_cast<double>(n() - 1)) / Tracked(static_cast<double>(n()))
                      : *v;
@@ -306,14 +346,18 @@ void Model::forward(const Alternative& a, bool from_reported, std::int64_t chann
     put(Output::invstd, a.invstd_means == Meaning::deviation  ? sqrt(normalising + eps)
                         : a.invstd_means == Meaning::variance ? normalising
                                                               : r);
-    if (from_reported && a.invstd_means == Meaning::itself && a.variance == Source::as_specified)
-      r = reported(Output::invstd, channel).value_or(r);
+    if (!a.from_own && a.invstd_means == Meaning::itself && a.variance == Source::as_specified)
+      r = reported(Output::invstd, channel, reach(a)).value_or(r);
   }
   if (a.narrow == Narrow::statistics) {
     used_mean.v = DoubleDouble(round_to(p.data, used_mean.v.hi));
     r.v = DoubleDouble(round_to(p.data, r.v.hi));
   }
 
+  if (training && (a.from_own || seen_[Output::mean].empty()))
+    used_mean = stored(used_mean);
+  if (training && (a.from_own || seen_[Output::invstd].empty()))
+    r = stored(r);
   double gamma = parameter(case_.gamma, case_.beta, a.gamma, channel, 1);
   double beta = parameter(case_.beta, case_.gamma, a.beta, channel, 0);
   if (a.narrow == Narrow::gamma_beta) {
@@ -326,7 +370,7 @@ void Model::forward(const Alternative& a, bool from_reported, std::int64_t chann
     const Tracked d = a.uncentred_y ? Tracked(x[i]) : Tracked(x[i]) - used_mean;
     Tracked y = d * r * Tracked(gamma) + Tracked(beta);
     if (gate_.folded)
-      y.slack += 4 * (slope * (std::abs(x[i]) + used_mean.size()) + std::abs(beta));
+      y.slack += slope * (std::abs(x[i]) + 4 * used_mean.size()) + std::abs(beta);  // spec/bounds/y.md
     put(Output::y, y);
   }
   if (!training || !p.running)
@@ -382,7 +426,7 @@ void Model::forward(const Alternative& a, bool from_reported, std::int64_t chann
   put(Output::running_var, update(case_.running_var[at], fed));
 }
 
-void Model::backward(const Alternative& a, bool from_reported, std::int64_t channel, Prediction& out) const {
+void Model::backward(const Alternative& a, std::int64_t channel, Prediction& out) const {
   const Problem& p = case_.problem;
   const auto at = static_cast<std::size_t>(channel);
   const auto put = [&](Output output, const Tracked& value) {
@@ -432,30 +476,44 @@ void Model::backward(const Alternative& a, bool from_reported, std::int64_t chan
     break;
   }
 
+  if (p.pass == Pass::gradient) {  // the pair hands its statistics over in their format
+    m = stored(m);
+    r = stored(r);
+  }
   const double* x = case_.channel(channel);
   const double* dy = values(case_.dy, channel);
   const Tracked count(static_cast<double>(n()));
   const auto sums = [&](const Alternative& how) {
     TrackedSum G(sum_.depth), H(sum_.depth);
+    // One error of the mean and of invstd in all terms: it counts with the sums, which may cancel.
+    const Tracked centre(m.v, 0), root(r.v, 0);
     for (std::int64_t i = 0; i < kept(how.dbeta_missing, p.shape); ++i)
       G.add(Tracked(dy[i]));
     for (std::int64_t i = 0; i < kept(how.dgamma_missing, p.shape); ++i) {
-      Tracked factor = how.dgamma_uncentred || how.dgamma_of_x ? Tracked(x[i]) : Tracked(x[i]) - m;
+      Tracked factor = how.dgamma_uncentred || how.dgamma_of_x ? Tracked(x[i]) : Tracked(x[i]) - centre;
       if (!how.dgamma_without_invstd && !how.dgamma_of_x)
-        factor = factor * r;
+        factor = factor * root;
       H.add(Tracked(dy[i]) * factor);
     }
-    return std::pair{how.dbeta_is_mean ? G.value() / count : G.value(),
-                     how.dgamma_is_mean ? H.value() / count : H.value()};
+    Tracked of_dy = G.value();
+    Tracked of_dy_xhat = H.value();
+    of_dy_xhat.slack +=
+        of_dy.size() * m.slack * r.size() + of_dy_xhat.size() * (r.size() > 0 ? r.slack / r.size() : 0);
+    if (exact_[at].exact_dbeta)
+      of_dy.slack = 0;
+    if (exact_[at].exact_dgamma && p.pass == Pass::backward_training && a.saved_means == Meaning::itself)
+      of_dy_xhat.slack = slack_of(0, of_dy_xhat.v);
+    return std::pair{how.dbeta_is_mean ? of_dy / count : of_dy,
+                     how.dgamma_is_mean ? of_dy_xhat / count : of_dy_xhat};
   };
   const auto [dbeta, dgamma] = sums(a);
   put(Output::dbeta, dbeta);
   put(Output::dgamma, dgamma);
 
-  auto [G, H] = from_reported ? std::pair{dbeta, dgamma} : sums(Alternative{});
-  if (from_reported) {
-    G = reported(Output::dbeta, channel).value_or(G);
-    H = reported(Output::dgamma, channel).value_or(H);
+  auto [G, H] = a.from_own ? sums(Alternative{}) : std::pair{dbeta, dgamma};
+  if (!a.from_own) {
+    G = reported(Output::dbeta, channel, reach(a)).value_or(G);
+    H = reported(Output::dgamma, channel, reach(a)).value_or(H);
   }
   const std::int64_t divisors[] = {n(), n() - 1, 1, p.shape.batch};
   const Tracked divisor(static_cast<double>(divisors[a.divided_by]));

@@ -16,6 +16,7 @@
 #include "normproof/impls/observation.h"
 #include "normproof/properties/bounds.h"
 #include "normproof/properties/grade.h"
+#include "normproof/reference/truth.h"
 #include "normproof/spec/case.h"
 #include "tracked.h"
 
@@ -85,6 +86,9 @@ struct Alternative {
   // Everywhere.
   Storing storing = Storing::nearest;
   Narrow narrow = Narrow::none;
+  /// Later stages start from the alternative's own values, not from what the kernel reported; dx then from
+  /// sums as specified.
+  bool from_own = false;
 };
 
 /// An alternative with its name. Alternatives of one family are one bug to whoever reads the name.
@@ -107,9 +111,11 @@ struct Prediction {
 /// Evaluates alternatives on one case, against one observation.
 class Model {
 public:
-  Model(const Case& c, const impls::Observation& seen, const Gate& gate);
-  /// from_reported: later stages start from the statistics and sums that the kernel reported.
-  Prediction predict(const Alternative& alternative, bool from_reported, std::int64_t channel) const;
+  /// The truth says which sums are exact in every order; empty where there is none. as_claimed: the roundings
+  /// are those of the kernel's own claims, not those of the grade.
+  Model(const Case& c, const reference::Truth& truth, const impls::Observation& seen, const Gate& gate,
+        bool as_claimed = false);
+  Prediction predict(const Alternative& alternative, std::int64_t channel) const;
   /// What the roundings permit a value to be off.
   double noise(const Tracked& value) const { return 1.01 * sum_.u * value.slack + eta_; }
   /// Of the batch, exactly; NaN for channels that are not finite.
@@ -119,8 +125,8 @@ public:
 
 private:
   std::int64_t n() const { return case_.problem.shape.per_channel(); }
-  void forward(const Alternative& a, bool from_reported, std::int64_t channel, Prediction& out) const;
-  void backward(const Alternative& a, bool from_reported, std::int64_t channel, Prediction& out) const;
+  void forward(const Alternative& a, std::int64_t channel, Prediction& out) const;
+  void backward(const Alternative& a, std::int64_t channel, Prediction& out) const;
   void second(const Alternative& a, std::int64_t channel, Prediction& out) const;
 
   struct Statistics {
@@ -128,7 +134,11 @@ private:
   };
   Statistics batch(const Alternative& a, std::int64_t channel) const;
   Tracked invstd(const Alternative& a, const Tracked& variance) const;
-  std::optional<Tracked> reported(Output output, std::int64_t channel) const;
+  std::optional<Tracked> reported(Output output, std::int64_t channel, double reach) const;
+  /// With the rounding to the format of the statistics, which a kernel may or may not do.
+  Tracked stored(const Tracked& value) const;
+  /// The slack of a statistic whose sums are exact where that is 0: one rounding if it needs one.
+  double slack_of(double of_sums, const reference::DoubleDouble& value) const;
   double parameter(const std::vector<double>& of, const std::vector<double>& other, Parameter which,
                    std::int64_t channel, double absent) const;
   const double* values(const std::vector<double>& of, std::int64_t channel) const {
@@ -142,6 +152,7 @@ private:
   double eta_ = 0;  ///< all that underflow may add
   std::vector<reference::ChannelFacts> facts_;
   std::vector<double> mean_slack_, variance_slack_;  ///< of a channel's sums, in units of u
+  std::vector<reference::GradientFacts> exact_;      ///< for its flags
   Tracked all_mean_, all_variance_;                  ///< of all channels as if they were one
 };
 

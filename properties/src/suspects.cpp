@@ -17,6 +17,15 @@ public:
     turn(s.alternative);
     list_.push_back(std::move(s));
   }
+  /// The same where what follows is made of the right values, not of what is reported.
+  template <class Turn>
+  void add_both(std::string_view family, const std::string& text, std::string_view clause, Turn turn) {
+    add(family, text, clause, turn);
+    add(family, text + " (what follows from it is right)", clause, [&](Alternative& a) {
+      turn(a);
+      a.from_own = true;
+    });
+  }
   std::vector<Suspect> take() { return std::move(list_); }
 
 private:
@@ -115,8 +124,10 @@ void storing(List& list) {
            [](A& a) { a.storing = Storing::truncated; });
   list.add("flushed to zero", "subnormal results are 0", "BN-FWD-17",
            [](A& a) { a.storing = Storing::flushed; });
-  list.add("NaN turned into a number", "0 where a NaN belongs", "BN-FWD-13",
-           [](A& a) { a.storing = Storing::nan_is_zero; });
+  list.add("NaN turned into a number", "0 where a NaN belongs", "BN-FWD-13", [](A& a) {
+    a.storing = Storing::nan_is_zero;
+    a.from_own = true;
+  });
   list.add("NaN of another channel", "the NaN of a channel reaches the next one", "BN-FWD-14",
            [](A& a) { a.storing = Storing::nan_spreads; });
 }
@@ -221,24 +232,24 @@ void backward(List& list, Pass pass, const Format& stats) {
   list.add("invstd missing in dx", "dx without invstd", "BN-BWD-4", [](A& a) { a.dx_without_invstd = true; });
   list.add("invstd twice in dx", "dx with invstd squared", "BN-BWD-4",
            [](A& a) { a.dx_invstd_twice = true; });
-  list.add("dgamma not centred", "dgamma = sum dy x invstd", "BN-BWD-2",
-           [](A& a) { a.dgamma_uncentred = true; });
-  list.add("dgamma not normalised", "dgamma = sum dy (x - mean)", "BN-BWD-2",
-           [](A& a) { a.dgamma_without_invstd = true; });
-  list.add("dgamma of x", "dgamma = sum dy x", "BN-BWD-2", [](A& a) { a.dgamma_of_x = true; });
-  list.add("means for sums", "dbeta and dgamma divided by n", "BN-BWD-1", [](A& a) {
+  list.add_both("dgamma not centred", "dgamma = sum dy x invstd", "BN-BWD-2",
+                [](A& a) { a.dgamma_uncentred = true; });
+  list.add_both("dgamma not normalised", "dgamma = sum dy (x - mean)", "BN-BWD-2",
+                [](A& a) { a.dgamma_without_invstd = true; });
+  list.add_both("dgamma of x", "dgamma = sum dy x", "BN-BWD-2", [](A& a) { a.dgamma_of_x = true; });
+  list.add_both("means for sums", "dbeta and dgamma divided by n", "BN-BWD-1", [](A& a) {
     a.dbeta_is_mean = true;
     a.dgamma_is_mean = true;
   });
-  list.add("means for sums", "dbeta divided by n", "BN-BWD-1", [](A& a) { a.dbeta_is_mean = true; });
-  list.add("means for sums", "dgamma divided by n", "BN-BWD-1", [](A& a) { a.dgamma_is_mean = true; });
+  list.add_both("means for sums", "dbeta divided by n", "BN-BWD-1", [](A& a) { a.dbeta_is_mean = true; });
+  list.add_both("means for sums", "dgamma divided by n", "BN-BWD-1", [](A& a) { a.dgamma_is_mean = true; });
   for (const auto& [missing, text] : missings) {
     const auto add = [&, m = missing](const char* where, bool beta, bool gamma) {
-      list.add("values missing from the sums", std::string(text) + " of a channel not in " + where,
-               "BN-BWD-1", [=](A& a) {
-                 a.dbeta_missing = beta ? m : Missing::none;
-                 a.dgamma_missing = gamma ? m : Missing::none;
-               });
+      list.add_both("values missing from the sums", std::string(text) + " of a channel not in " + where,
+                    "BN-BWD-1", [=](A& a) {
+                      a.dbeta_missing = beta ? m : Missing::none;
+                      a.dgamma_missing = gamma ? m : Missing::none;
+                    });
     };
     add("dbeta", true, false);
     add("dgamma", false, true);

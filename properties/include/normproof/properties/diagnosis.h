@@ -15,6 +15,7 @@
 
 #include "normproof/impls/observation.h"
 #include "normproof/properties/grade.h"
+#include "normproof/reference/truth.h"
 #include "normproof/spec/case.h"
 
 namespace normproof::properties {
@@ -51,9 +52,10 @@ struct DiagnosisOptions {
 /// Cases of more values than this are not diagnosed: smaller ones that fail say as much.
 inline constexpr std::int64_t diagnosis_limit = 1 << 20;
 
-/// Of an observation that the judge failed. Thread-safe as far as options.run is.
-Diagnosis diagnose(const Case& c, const impls::Observation& seen, const Gate& gate,
-                   const DiagnosisOptions& options = {});
+/// Of an observation that the judge failed; the truth is the judge's (empty where there is none). Thread-safe
+/// as far as options.run is.
+Diagnosis diagnose(const Case& c, const reference::Truth& truth, const impls::Observation& seen,
+                   const Gate& gate, const DiagnosisOptions& options = {});
 
 /// What several failing cases of one kernel have in common: a family is named when two thirds of them allow
 /// it and more than allow any other.
