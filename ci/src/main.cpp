@@ -77,6 +77,7 @@ int main(int argc, char** argv) {
   add_replay(app, run);
   add_explain(app, run);
   add_truth(app, run);
+  add_mutants(app, run);
   add_list(app, run);
   add_findings(app, run);
   add_vectors(app, run);

@@ -127,6 +127,10 @@ void remember_command(int argc, const char* const* argv) {
     command_words().front() = "normproof";
 }
 
+const std::vector<std::string>& command_line() {
+  return command_words();
+}
+
 void add_options(CLI::App& command, KernelSelection& selection, bool positional) {
   constexpr const char* what =
       "kernels on trial: names, patterns ('cpu.*'), or libraries with the kernel interface "
@@ -362,16 +366,7 @@ Case case_of(const std::string& origin) {
   return expand(recipe);
 }
 
-Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
-             bool with_extended, bool quiet) {
-  TrialOptions options = trial_options(manner);
-  if (!cases.budget.empty())
-    options.budget =
-        std::max(std::chrono::seconds(1),
-                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
-
-  std::vector<Recipe> recipe_list;
-  std::vector<Case> case_list;
+std::vector<Recipe> recipes_of(const CaseSelection& cases, bool with_extended) {
   const auto profile = parse_profile(cases.profile);
   if (!profile)
     throw unknown("profile", cases.profile,
@@ -385,9 +380,20 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   filter.dtypes = cases.dtypes;
   filter.regimes = cases.regimes;
   filter.dialects = cases.dialects;
-  filter.extended = with_extended || manner.extended;
-  if (cases.files.empty())
-    recipe_list = recipes(*profile, cases.seed, filter);
+  filter.extended = with_extended;
+  return cases.files.empty() ? recipes(*profile, cases.seed, filter) : std::vector<Recipe>{};
+}
+
+Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
+             bool with_extended, bool quiet) {
+  TrialOptions options = trial_options(manner);
+  if (!cases.budget.empty())
+    options.budget =
+        std::max(std::chrono::seconds(1),
+                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
+
+  const std::vector<Recipe> recipe_list = recipes_of(cases, with_extended || manner.extended);
+  std::vector<Case> case_list;
   for (const std::string& file : cases.files)
     case_list.push_back(case_of(file));
 

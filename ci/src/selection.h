@@ -54,6 +54,10 @@ properties::TrialOptions trial_options(const Manner& manner);
 /// "90", "60s", "5m", "2h", "250ms"; the option's name is for the error.
 std::chrono::milliseconds parse_duration(const std::string& text, const std::string& option);
 
+/// The recipes of a profile after the filters; case files are not among them. Throws Failure for unknown
+/// words.
+std::vector<properties::Recipe> recipes_of(const CaseSelection& cases, bool with_extended);
+
 /// Runs what was selected into a report. Throws Failure for anything that is wrong before a kernel runs. A
 /// filter that names an extended regime gets it whatever `with_extended` says.
 Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
@@ -66,5 +70,6 @@ Case case_of(const std::string& origin);
 
 /// As typed, for the report. Set once by main().
 void remember_command(int argc, const char* const* argv);
+const std::vector<std::string>& command_line();
 
 }  // namespace normproof::ci

@@ -200,8 +200,9 @@ std::string dtype_of(const Problem& problem) {
   return name;
 }
 
-CaseResult try_case(const Case& c, std::string regime, std::span<const impls::KernelInfo> kernels,
-                    impls::Runner& runner, const Gate& gate) {
+CaseResult try_case(std::size_t number, const Case& c, std::string regime,
+                    std::span<const impls::KernelInfo> kernels, impls::Runner& runner,
+                    const TrialOptions& options) {
   CaseResult result;
   result.label = {{c.problem.pass, dtype_of(c.problem), c.problem.layout}, std::move(regime), c.origin};
   reference::Truth truth;
@@ -211,9 +212,11 @@ CaseResult try_case(const Case& c, std::string regime, std::span<const impls::Ke
   result.truth_seconds = seconds_since(start);
   result.effort = truth.effort;
   result.kernels.reserve(kernels.size());
-  for (const impls::KernelInfo& kernel : kernels) {
-    const impls::Observation seen = runner.run(kernel, c);
-    result.kernels.push_back({judge(c, truth, seen, gate), seen.seconds});
+  for (std::size_t k = 0; k < kernels.size(); ++k) {
+    const impls::Observation seen = runner.run(kernels[k], c);
+    result.kernels.push_back({judge(c, truth, seen, options.gate), seen.seconds});
+    if (options.observe)
+      options.observe(number, k, c, truth, seen, result.kernels.back().verdict);
   }
   return result;
 }
@@ -269,7 +272,7 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
       while (!trouble && taken < source.count && in_time()) {
         const std::size_t i = taken++;
         lock.unlock();
-        CaseResult result = try_case(source.make(i), source.regime(i), kernels, runner, options.gate);
+        CaseResult result = try_case(i, source.make(i), source.regime(i), kernels, runner, options);
         lock.lock();
         waiting.emplace(i, std::move(result));
         add_in_order();
