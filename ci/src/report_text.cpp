@@ -120,20 +120,6 @@ std::vector<Judgement> merged_denials(std::vector<Judgement> denials) {
   return out;
 }
 
-/// The first failures of each clause and output before more of the same.
-std::vector<const Judgement*> chosen(std::span<const Judgement> failures, std::size_t limit) {
-  std::vector<const Judgement*> out;
-  std::map<std::pair<std::string, Output>, std::size_t> seen;
-  std::vector<std::pair<std::size_t, std::size_t>> order;  // how many of its kind came before, position
-  for (std::size_t i = 0; i < failures.size(); ++i)
-    order.emplace_back(seen[{failures[i].clause, failures[i].output}]++, i);
-  std::ranges::sort(order);
-  for (const auto& [before, i] : order)
-    if (out.size() < limit)
-      out.push_back(&failures[i]);
-  return out;
-}
-
 std::string failure_lines(const Report& report, const KernelReport& kernel, const Style& style,
                           std::span<const Judgement> failures, std::int64_t total, std::size_t shown) {
   std::string out;
@@ -230,6 +216,19 @@ std::string name_of(const Key& key) {
   return fmt::format("{} {} {}", normproof::to_string(key.pass), key.dtype, normproof::to_string(key.layout));
 }
 
+std::vector<const Judgement*> chosen(std::span<const Judgement> failures, std::size_t limit) {
+  std::vector<const Judgement*> out;
+  std::map<std::pair<std::string, Output>, std::size_t> seen;
+  std::vector<std::pair<std::size_t, std::size_t>> order;  // how many of its kind came before, position
+  for (std::size_t i = 0; i < failures.size(); ++i)
+    order.emplace_back(seen[{failures[i].clause, failures[i].output}]++, i);
+  std::ranges::sort(order);
+  for (const auto& [before, i] : order)
+    if (out.size() < limit)
+      out.push_back(&failures[i]);
+  return out;
+}
+
 std::string judgement_text(const Report& report, const impls::KernelInfo& kernel, const Judgement& j,
                            const Style& style) {
   constexpr std::string_view indent = "       ";
@@ -259,6 +258,8 @@ std::string judgement_text(const Report& report, const impls::KernelInfo& kernel
   }
   if (!j.note.empty())
     out += wrapped(indent, j.note, style.width);
+  if (!j.diagnosis.empty())
+    out += wrapped(std::string(indent) + "diagnosis: ", j.diagnosis, style.width);
   if (!j.origin.empty() && style.replay_lines)
     out += fmt::format("{}{}\n", indent, paint(style, Colour::dim, replay_line(report, kernel, j.origin)));
   return out;
@@ -276,7 +277,7 @@ std::string check_text(const Report& report, const Style& style, std::size_t sho
 }
 
 std::string replay_text(const Report& report, const Style& style) {
-  constexpr std::size_t shown = 16;
+  constexpr std::size_t shown = shown_by_replay;
   Style plain = style;
   plain.replay_lines = false;  // the line that was typed would stand behind every judgement
   std::string out;

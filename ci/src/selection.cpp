@@ -10,6 +10,7 @@
 
 #include "console.h"
 #include "data.h"
+#include "diagnoses.h"
 #include "failure.h"
 #include "normproof/ci/words.h"
 #include "normproof/properties/case_file.h"
@@ -125,6 +126,10 @@ void remember_command(int argc, const char* const* argv) {
   command_words().assign(argv, argv + argc);
   if (!command_words().empty())
     command_words().front() = "normproof";
+}
+
+const std::vector<std::string>& command_line() {
+  return command_words();
 }
 
 void add_options(CLI::App& command, KernelSelection& selection, bool positional) {
@@ -410,16 +415,7 @@ std::vector<Recipe> of_layers(const CaseSelection& cases, const Filter& filter) 
 
 }  // namespace
 
-Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
-             bool with_extended, bool quiet) {
-  TrialOptions options = trial_options(manner);
-  if (!cases.budget.empty())
-    options.budget =
-        std::max(std::chrono::seconds(1),
-                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
-
-  std::vector<Recipe> recipe_list;
-  std::vector<Case> case_list;
+std::vector<Recipe> recipes_of(const CaseSelection& cases, bool with_extended) {
   const auto profile = parse_profile(cases.profile);
   if (!profile)
     throw unknown("profile", cases.profile,
@@ -433,13 +429,24 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   filter.dtypes = cases.dtypes;
   filter.regimes = cases.regimes;
   filter.dialects = cases.dialects;
-  filter.extended = with_extended || manner.extended;
+  filter.extended = with_extended;
   if (!cases.shapes.empty() && !cases.files.empty())
     throw usage("--shapes and --case: give one of them");
   if (!cases.shapes.empty())
-    recipe_list = of_layers(cases, filter);
-  else if (cases.files.empty())
-    recipe_list = recipes(*profile, cases.seed, filter);
+    return of_layers(cases, filter);
+  return cases.files.empty() ? recipes(*profile, cases.seed, filter) : std::vector<Recipe>{};
+}
+
+Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
+             bool with_extended, bool quiet) {
+  TrialOptions options = trial_options(manner);
+  if (!cases.budget.empty())
+    options.budget =
+        std::max(std::chrono::seconds(1),
+                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
+
+  const std::vector<Recipe> recipe_list = recipes_of(cases, with_extended || manner.extended);
+  std::vector<Case> case_list;
   for (const std::string& file : cases.files)
     case_list.push_back(case_of(file));
 
@@ -458,10 +465,12 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   report.trial = cases.files.empty() ? run_trial(recipe_list, chosen.kernels, options)
                                      : run_trial(case_list, chosen.kernels, options);
   progress.wipe();
+  add_diagnoses(report, options, shown_by_check);
   return report;
 }
 
-Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner) {
+Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner,
+                bool diagnose) {
   TrialOptions options = trial_options(manner);
   const Case c = case_of(origin);
   const Chosen chosen = choose(kernels);
@@ -471,6 +480,8 @@ Report tried_on(const std::string& origin, const KernelSelection& kernels, const
   report.profile = "cases";
   report.keys[c.origin] = {c.problem.pass, std::string(c.problem.data.name), c.problem.layout};
   report.trial = run_trial(std::span(&c, 1), chosen.kernels, options);
+  if (diagnose)
+    add_diagnoses(report, options, shown_by_replay);
   return report;
 }
 

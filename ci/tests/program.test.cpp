@@ -130,6 +130,33 @@ TEST(Check, a_wrong_kernel_that_does_not_end_with_1_and_a_replay_that_shows_it_a
   EXPECT_EQ(normproof({"replay", recipe, "--impl", "cpu.two_pass_f64"}).code, 0);
 }
 
+TEST(Explain, a_bug_without_its_name) {
+  const Ended ended = normproof({"explain", "np1 shape=4x4x4 regime=variance:-12 eps=0x1p-6 seed=3", "--impl",
+                                 "mutant.eps_outside_root", "--top", "3"});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.out, HasSubstr("eps outside the root"));
+  EXPECT_THAT(ended.out, HasSubstr("as specified"));
+  EXPECT_THAT(ended.out, HasSubstr("more (--top)"));
+  const Ended json = normproof({"explain", "np1 shape=4x4x4 regime=variance:-12 eps=0x1p-6 seed=3", "--impl",
+                                "mutant.eps_outside_root", "--impl", "cpu.two_pass_f64", "--json", "-"});
+  const Json explanation = Json::parse(json.out);
+  EXPECT_THAT(schema("explanation-1.json").breaches(explanation), IsEmpty());
+  EXPECT_EQ(explanation["kernels"].size(), 2U);
+  for (const Json& kernel : explanation["kernels"])
+    EXPECT_EQ(kernel["names"].empty(), kernel["kernel"] == "cpu.two_pass_f64");
+}
+
+TEST(Explain, a_failure_that_is_shown_without_a_diagnosis) {
+  const Ended shown = normproof({"replay", "np1 shape=4x4x4 regime=variance:-12 eps=0x1p-6 seed=3", "--impl",
+                                 "mutant.eps_outside_root"});
+  EXPECT_THAT(shown.out, HasSubstr("diagnosis: eps outside the root"));
+  const Ended json = normproof({"replay", "np1 shape=4x4x4 regime=variance:-12 eps=0x1p-6 seed=3", "--impl",
+                                "mutant.eps_outside_root", "--json", "-"});
+  const Json report = Json::parse(json.out);
+  EXPECT_THAT(schema("report-1.json").breaches(report), IsEmpty());
+  EXPECT_THAT(report["kernels"][0]["failures"][0]["diagnosis"], HasSubstr("eps outside the root"));
+}
+
 TEST(Check, nothing_verified_that_looks_like_success) {
   EXPECT_EQ(normproof(small({"cpu.inference_folded", "--pass", "forward-training"})).code, 4);
   EXPECT_EQ(normproof({"check", "cpu.two_pass_f64", "--regime", "pair", "--dtype", "bf16"}).code, 4)

@@ -102,7 +102,8 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
   }
   if (observation.environment_changed) {
     whole(verdict, Status::corrupted, "BN-FWD-8",
-          "the floating-point environment is another one after the call");
+          observation.environment.empty() ? "the floating-point environment is another one after the call"
+                                          : observation.environment);
   }
   if (!observation.repeatable) {
     whole(verdict, observation.claims.deterministic ? Status::claim_broken : Status::nondeterministic,

@@ -202,8 +202,9 @@ std::string dtype_of(const Problem& problem) {
   return name;
 }
 
-CaseResult try_case(const Case& c, std::uint64_t number, std::string regime,
-                    std::span<const impls::KernelInfo> kernels, impls::Runner& runner, const Gate& gate) {
+CaseResult try_case(std::size_t number, const Case& c, std::string regime,
+                    std::span<const impls::KernelInfo> kernels, impls::Runner& runner,
+                    const TrialOptions& options) {
   CaseResult result;
   result.label = {{c.problem.pass, dtype_of(c.problem), c.problem.layout}, std::move(regime), c.origin};
   reference::Truth truth;
@@ -217,12 +218,11 @@ CaseResult try_case(const Case& c, std::uint64_t number, std::string regime,
   result.truth_seconds = seconds_since(start);
   result.effort = truth.effort;
   result.kernels.reserve(kernels.size());
-  for (const impls::KernelInfo& kernel : kernels) {
-    const impls::Observation seen = runner.run(kernel, c);
-    result.kernels.push_back({judge(c, truth, seen, gate), seen.seconds});
-    for (Judgement& j : result.kernels.back().verdict.notable)
-      if (j.clause == "BN-FWD-8")
-        j.note = seen.environment;  // which part of it, and since when
+  for (std::size_t k = 0; k < kernels.size(); ++k) {
+    const impls::Observation seen = runner.run(kernels[k], c);
+    result.kernels.push_back({judge(c, truth, seen, options.gate), seen.seconds});
+    if (options.observe)
+      options.observe(number, k, c, truth, seen, result.kernels.back().verdict);
   }
   return result;
 }
@@ -280,7 +280,7 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
       while (!trouble && taken < source.count && in_time()) {
         const std::size_t i = taken++;
         lock.unlock();
-        CaseResult result = try_case(source.make(i), i, source.regime(i), kernels, runner, options.gate);
+        CaseResult result = try_case(i, source.make(i), source.regime(i), kernels, runner, options);
         lock.lock();
         waiting.emplace(i, std::move(result));
         add_in_order();

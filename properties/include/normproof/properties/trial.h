@@ -105,6 +105,10 @@ struct TrialOptions {
   std::optional<std::chrono::seconds> budget;     ///< no new case is begun after it
   std::function<void(const Progress&)> progress;  ///< called from one thread at a time, in case order
   std::size_t keep_failures = 20;                 ///< per kernel
+  /// Sees every kernel on every case, by number; called from several threads, in no order.
+  std::function<void(std::size_t case_number, std::size_t kernel_number, const Case&, const reference::Truth&,
+                     const impls::Observation&, const CaseVerdict&)>
+      observe;
 };
 
 /// Every kernel on every recipe's case, in order. Impossible recipes throw std::invalid_argument before
