@@ -54,6 +54,7 @@ Exit mutants(const Options& o) {
   MutationOptions options;
   options.trial = trial_options(o.manner);
   options.peers = report.peers;
+  options.wrong_kernels = report.wrong_kernels;
   if (!o.cases.budget.empty())
     options.trial.budget =
         std::max(std::chrono::seconds(1),

@@ -78,16 +78,16 @@ std::string matrix_text(const MutantReport& report, const Style& style) {
 std::string refused(const Refusals& r, bool usual) {
   const std::int64_t covered = usual ? r.usual_covered : r.covered;
   const std::int64_t count = usual ? r.usual_refused : r.refused;
-  return covered == 0 ? "." : grouped(count);
+  return covered == 0 ? "." : brief_count(count);
 }
 
 std::string peers_text(const MutantReport& report, bool usual) {
-  std::string out = fmt::format("  {:<34} {:>6}", "", "ours");
+  std::string out = fmt::format(" {:<33} {:>5}", "", "ours");
   for (const Peer& peer : report.peers)
     out += fmt::format(" {:>7}", peer.name);
   out += "\n";
   const auto line = [&](const std::string& name, std::int64_t ours, const std::vector<std::string>& cells) {
-    out += fmt::format("  {:<34} {:>6}", name, grouped(ours));
+    out += fmt::format(" {:<33} {:>5}", name, brief_count(ours));
     for (const std::string& cell : cells)
       out += fmt::format(" {:>7}", cell);
     out += "\n";
@@ -119,7 +119,7 @@ std::string peers_text(const MutantReport& report, bool usual) {
       peer_alarms[p] += usual ? row.peers[p].usual_refused : row.peers[p].refused;
   }
   for (const std::int64_t count : peer_alarms)
-    cells.push_back(grouped(count));
+    cells.push_back(brief_count(count));
   line("correct kernels refused, in cases", alarms, cells);
   return out;
 }
@@ -162,7 +162,7 @@ std::vector<std::string> MutantReport::false_alarms() const {
 }
 
 Exit MutantReport::exit() const {
-  if (trial.cases_tried == 0 || wrong_kernels == 0)
+  if (std::ranges::none_of(wrong_of(*this), [](const MutationRow& row) { return row.tried > 0; }))
     return Exit::inconclusive;
   return unexcused().empty() && false_alarms().empty() ? Exit::conforms : Exit::does_not_conform;
 }
@@ -191,8 +191,9 @@ std::string mutants_text(const MutantReport& report, const Style& style) {
                  "the clauses with the cases in which each failed (* is declared)");
   out += matrix_text(report, style);
   out += heading(
-      style, "What other tolerances say of the same observations, with the exact value as their reference: "
-             "cases refused ('.': no case is covered)");
+      style,
+      "What other tolerances say of the same observations, with the exact value as their reference: "
+      "cases refused, without those in which they refuse a correct kernel too ('.': no case is covered)");
   out += peers_text(report, false);
   out += heading(style, "The same on normal and uniform data alone, as those suites use");
   out += peers_text(report, true);

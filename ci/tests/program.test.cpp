@@ -157,6 +157,47 @@ TEST(Explain, a_failure_that_is_shown_without_a_diagnosis) {
   EXPECT_THAT(report["kernels"][0]["failures"][0]["diagnosis"], HasSubstr("eps outside the root"));
 }
 
+TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {
+  const std::vector<std::string> few{"mutants", "--impl",   "mutant.eps*", "--impl",   "mutant.index_32_bit",
+                                     "--twins", "cpu.t*",   "--regime",    "variance", "--dtype",
+                                     "f32",     "--layout", "contiguous",  "--quiet"};
+  std::vector<std::string> words = few;
+  words.insert(words.end(), {"--diagnosis", "--json", "-"});
+  const Ended ended = normproof(words);
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  const Json report = Json::parse(ended.out);
+  EXPECT_THAT(schema("mutants-1.json").breaches(report), IsEmpty());
+  EXPECT_EQ(report["kernels"].size(), 4U);
+  EXPECT_EQ(report["peers"].size(), 5U);
+  EXPECT_EQ(report["diagnosis"].size(), 2U);
+  for (const Json& kernel : report["kernels"])
+    EXPECT_EQ(kernel["killed"], kernel["wrong"] && kernel["excuse"].get<std::string>().empty());
+}
+
+TEST(Mutants, a_table_that_is_wider_than_a_terminal) {
+  const Ended ended =
+      normproof({"mutants", "--impl", "mutant.eps*", "--impl", "mutant.index_32_bit", "--twins", "cpu.t*",
+                 "--regime", "variance", "--dtype", "f32", "--diagnosis"});
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("Kill matrix"), HasSubstr("index_32_bit"), HasSubstr("SOUND"),
+                               HasSubstr("left out")));
+  std::size_t start = 0;
+  while (start < ended.out.size()) {
+    const std::size_t end = ended.out.find('\n', start);
+    EXPECT_LE(end - start, 80U) << ended.out.substr(start, end - start);
+    start = end + 1;
+  }
+}
+
+/// A kernel that nothing kills and nothing excuses.
+TEST(Mutants, a_survivor_that_looks_like_success) {
+  const Ended ended = normproof(
+      {"mutants", "--impl", "cpu.two_pass_f64", "--twins", "none", "--regime", "variance", "--dtype", "f32"});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.out, HasSubstr("NOT SOUND"));
+  EXPECT_EQ(normproof({"mutants", "--impl", "mutant.y_truncated", "--twins", "none", "--dtype", "f32"}).code,
+            4);
+}
+
 TEST(Check, nothing_verified_that_looks_like_success) {
   EXPECT_EQ(normproof(small({"cpu.inference_folded", "--pass", "forward-training"})).code, 4);
   EXPECT_EQ(normproof({"check", "cpu.two_pass_f64", "--regime", "pair", "--dtype", "bf16"}).code, 4)

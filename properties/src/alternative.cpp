@@ -62,15 +62,16 @@ Tracked bessel(const Tracked& variance, std::int64_t n) {
 }  // namespace
 
 Model::Model(const Case& c, const reference::Truth& truth, const impls::Observation& seen, const Gate& gate,
-             bool as_claimed)
+             Roundings roundings)
     : case_(c),
       seen_(seen),
       gate_(gate),
-      sum_(reduction(std::max(gate.grade, Grade::tree), std::max<std::int64_t>(1, n()),
-                     c.problem.accumulator())),
+      sum_(
+          reduction(roundings == Roundings::one_chain ? Grade::sequential : std::max(gate.grade, Grade::tree),
+                    std::max<std::int64_t>(1, n()), c.problem.accumulator())),
       eta_(4 * (format_eta(c.problem.data) + format_eta(c.problem.stats) + sum_.eta)) {
   std::vector<Standard> claims;
-  if (as_claimed) {
+  if (roundings == Roundings::claimed) {
     claims = standards(c.problem, n(), gate, seen.claims);
     std::erase_if(claims, [](const Standard& s) { return !s.claim; });
   }
@@ -139,10 +140,10 @@ Model::Model(const Case& c, const reference::Truth& truth, const impls::Observat
     const DoubleDouble d = DoubleDouble(value) - mean;
     m2 = m2 + d * d;
   }
-  const double roundings = sum_.depth * static_cast<double>(channels);
+  const double additions = sum_.depth * static_cast<double>(channels);
   const DoubleDouble variance = m2 / DoubleDouble(total);
-  all_mean_ = {mean, roundings * (std::abs(mean.hi) + std::sqrt(variance.hi))};
-  all_variance_ = {variance, roundings * variance.hi};
+  all_mean_ = {mean, additions * (std::abs(mean.hi) + std::sqrt(variance.hi))};
+  all_variance_ = {variance, additions * variance.hi};
 }
 
 Model::Statistics Model::batch(const Alternative& a, std::int64_t channel) const {

@@ -108,13 +108,17 @@ struct Prediction {
   const std::vector<Tracked>& operator[](Output output) const { return outputs[index(output)]; }
 };
 
+/// Whose roundings a value may be off by: the grade's, the kernel's own claims', or those of one chain of
+/// additions.
+enum class Roundings { of_grade, claimed, one_chain };
+
 /// Evaluates alternatives on one case, against one observation.
 class Model {
 public:
   /// The truth says which sums are exact in every order; empty where there is none. as_claimed: the roundings
   /// are those of the kernel's own claims, not those of the grade.
   Model(const Case& c, const reference::Truth& truth, const impls::Observation& seen, const Gate& gate,
-        bool as_claimed = false);
+        Roundings roundings = Roundings::of_grade);
   Prediction predict(const Alternative& alternative, std::int64_t channel) const;
   /// What the roundings permit a value to be off.
   double noise(const Tracked& value) const { return 1.01 * sum_.u * value.slack + eta_; }

@@ -72,7 +72,7 @@ std::vector<ConfusionRow> run_confusion(const MutationReport& report,
   std::vector<ConfusionRow> rows;
   for (const MutationRow& mutant : report.rows) {
     const auto bug = bugs.find(mutant.kernel.name);
-    if (bug == bugs.end() || mutant.kills.empty())
+    if (bug == bugs.end() || mutant.sample.empty())
       continue;
     ConfusionRow row;
     row.kernel = mutant.kernel.name;
@@ -92,8 +92,8 @@ std::vector<ConfusionRow> run_confusion(const MutationReport& report,
       d.ranking.clear();
       diagnoses[at].push_back(std::move(d));
     };
-    for (std::size_t i = 0; i < std::min(cases, mutant.kills.size()); ++i) {
-      const auto parsed = parse_recipe(mutant.kills[i].origin);
+    for (std::size_t i = 0; i < std::min(cases, mutant.sample.size()); ++i) {
+      const auto parsed = parse_recipe(mutant.sample[i]);
       const Recipe* recipe = std::get_if<Recipe>(&parsed);
       if (recipe == nullptr)
         continue;

@@ -133,8 +133,8 @@ MutationReport run_mutation(std::span<const Recipe> recipes, std::span<const imp
       record.extended_killed = verdict.failed();
       return;
     }
-    record.tried = true;
     record.killed = verdict.failed();
+    record.tried = record.killed || seen.outcome == impls::Outcome::completed;  // a due refusal computes nothing
     if (record.killed)
       record.clauses = clauses_of(verdict);
     for (std::size_t p = 0; p < options.peers.size(); ++p) {
@@ -153,6 +153,12 @@ MutationReport run_mutation(std::span<const Recipe> recipes, std::span<const imp
   report.cases_planned = tried.cases_planned;
   report.cases_tried = tried.cases_tried;
   report.seconds = tried.seconds;
+  // A refusal says something only where the peer accepts all correct kernels.
+  std::vector<std::uint32_t> alarms(records.size());
+  for (std::size_t i = 0; i < records.size(); ++i)
+    for (std::size_t k = options.wrong_kernels; k < records[i].size(); ++k)
+      alarms[i] |= records[i][k].peers_refused;
+
   for (std::size_t k = 0; k < kernels.size(); ++k) {
     MutationRow row;
     row.kernel = kernels[k];
@@ -162,6 +168,7 @@ MutationReport run_mutation(std::span<const Recipe> recipes, std::span<const imp
     row.peers.resize(options.peers.size());
     row.wrong.resize(std::size(judges));
     std::map<std::vector<std::string>, Kill> smallest;
+    std::vector<std::size_t> failed;
     for (std::size_t i = 0; i < records.size(); ++i) {
       if (records[i].empty())
         continue;
@@ -178,13 +185,15 @@ MutationReport run_mutation(std::span<const Recipe> recipes, std::span<const imp
         r.usual_covered += usual && covered ? 1 : 0;
         r.usual_refused += usual && refused ? 1 : 0;
       };
+      const std::uint32_t sound = k < options.wrong_kernels ? ~alarms[i] : ~0U;
       for (std::size_t p = 0; p < row.peers.size(); ++p)
-        count(row.peers[p], (record.peers_covered >> p & 1U) != 0, (record.peers_refused >> p & 1U) != 0);
+        count(row.peers[p], (record.peers_covered >> p & 1U) != 0, (record.peers_refused & sound) >> p & 1U);
       for (std::size_t w = 0; w < row.wrong.size(); ++w)
         count(row.wrong[w], true, (record.wrong_killed >> w & 1U) != 0);
       if (!record.killed)
         continue;
       ++row.killed;
+      failed.push_back(i);
       row.usual_killed += usual ? 1 : 0;
       if (row.first == 0)
         row.first = row.tried;
@@ -200,6 +209,9 @@ MutationReport run_mutation(std::span<const Recipe> recipes, std::span<const imp
     std::ranges::stable_sort(row.kills, {}, &Kill::elements);
     if (row.kills.size() > options.keep_kills)
       row.kills.resize(options.keep_kills);
+    const std::size_t sampled = std::min(failed.size(), options.keep_kills);
+    for (std::size_t s = 0; s < sampled; ++s)
+      row.sample.push_back(to_string(recipes[failed[s * failed.size() / sampled]]));
     report.rows.push_back(std::move(row));
   }
   return report;

@@ -144,15 +144,22 @@ TEST(Diagnosis, a_name_for_a_bug_that_it_does_not_know) {
   EXPECT_THAT(d.sentence, ::testing::HasSubstr("nothing known fits"));
 }
 
-/// 1/(sqrt(v) + eps) and 1/sqrt(v + 2 eps) agree to first order at v = 1.
+/// 1/(sqrt(v) + eps), 1/sqrt(v + 2 eps) and 1/(v + eps) agree to first order at v = 1.
 TEST(Diagnosis, one_of_two_bugs_that_agree_here) {
-  const Diagnosis d =
-      diagnosed("mutant.eps_added_to_deviation", "np1 dtype=f32 shape=2x2 regime=pair:100 seed=3");
-  if (d.names.size() != 1) {
-    EXPECT_THAT(d.names, UnorderedElementsAre("eps added to the deviation", "eps counted twice"))
-        << d.sentence;
-    EXPECT_EQ(d.clause, "");
-  }
+  const auto at_variance = [](double half_distance) {
+    Case c = case_of("np1 shape=2x1 regime=normal eps=0x1p-16 seed=3");
+    c.x = {100 - half_distance, 100 + half_distance};
+    impls::Runner runner;
+    return diagnose(c, reference::truth_of(c), runner.run(kernel_named("mutant.eps_added_to_deviation"), c),
+                    {});
+  };
+  const Diagnosis same = at_variance(1);
+  EXPECT_THAT(same.names,
+              UnorderedElementsAre("eps added to the deviation", "eps counted twice", "root missing"))
+      << same.sentence;
+  EXPECT_EQ(same.clause, "");
+  EXPECT_THAT(same.sentence, ::testing::HasSubstr("cannot be told apart"));
+  EXPECT_THAT(at_variance(0.0625).names, ElementsAre("eps added to the deviation"));
 }
 
 TEST(Diagnosis, numerical_bugs_without_a_name) {

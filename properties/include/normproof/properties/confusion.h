@@ -37,7 +37,7 @@ struct ConfusionRow {
 };
 
 /// `bugs`: kernel name -> the family of its bug; others are left out. Diagnoses up to `cases` failing ones of
-/// each, which are those that the report kept.
+/// each, from the report's sample.
 std::vector<ConfusionRow> run_confusion(const MutationReport& report,
                                         const std::map<std::string, std::string>& bugs,
                                         const impls::RunOptions& run, std::size_t cases = 12);

@@ -28,7 +28,8 @@ struct WrongJudge {
 /// Bounds times 4, no links, no judgement of values that are not finite, no BN-INF-2.
 std::span<const WrongJudge> wrong_judges();
 
-/// How often one peer, or a wrong judge, refused a kernel.
+/// How often one peer, or a wrong judge, refused a kernel. Where a peer refuses a correct twin on the same
+/// case too, its refusal of a wrong kernel does not count.
 struct Refusals {
   std::int64_t covered = 0, refused = 0;
   std::int64_t usual_covered = 0, usual_refused = 0;  ///< of these, on data as peers use it: normal, uniform
@@ -51,6 +52,7 @@ struct MutationRow {
   std::int64_t usual_tried = 0, usual_killed = 0;  ///< on normal and uniform data
   std::map<std::string, std::int64_t> clauses;     ///< cases in which each failed, without consequences
   std::vector<Kill> kills;             ///< the smallest ones of each set of clauses, smallest first
+  std::vector<std::string> sample;     ///< failing cases, evenly from all of them
   std::int64_t extended_killed = 0;    ///< failed cases of the extended domain where that does not gate
   bool unexplained = false;            ///< no one class explains all it did
   std::vector<Refusals> peers, wrong;  ///< as the options list them; wrong_judges()
@@ -71,6 +73,7 @@ struct MutationReport {
 struct MutationOptions {
   TrialOptions trial;
   std::vector<Peer> peers;
+  std::size_t wrong_kernels = 0;  ///< the first so many are wrong, the others are their correct twins
   std::size_t keep_kills = 12;
 };
 
