@@ -17,6 +17,7 @@ void add_check(CLI::App& app, Run& run);
 void add_ulp(CLI::App& app, Run& run);
 void add_replay(CLI::App& app, Run& run);
 void add_truth(CLI::App& app, Run& run);
+void add_compare(CLI::App& app, Run& run);
 void add_findings(CLI::App& app, Run& run);
 void add_vectors(CLI::App& app, Run& run);
 

@@ -383,16 +383,10 @@ Case case_of(const std::string& origin) {
   return expand(recipe);
 }
 
-Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
-             bool with_extended, bool quiet) {
-  TrialOptions options = trial_options(manner);
-  if (!cases.budget.empty())
-    options.budget =
-        std::max(std::chrono::seconds(1),
-                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
+namespace {
 
-  std::vector<Recipe> recipe_list;
-  std::vector<Case> case_list;
+/// The recipes of a profile, or explicit cases.
+std::pair<std::vector<Recipe>, std::vector<Case>> listed(const CaseSelection& cases, bool with_extended) {
   const auto profile = parse_profile(cases.profile);
   if (!profile)
     throw unknown("profile", cases.profile,
@@ -406,11 +400,51 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   filter.dtypes = cases.dtypes;
   filter.regimes = cases.regimes;
   filter.dialects = cases.dialects;
-  filter.extended = with_extended || manner.extended;
+  filter.extended = with_extended;
+  std::pair<std::vector<Recipe>, std::vector<Case>> lists;
   if (cases.files.empty())
-    recipe_list = recipes(*profile, cases.seed, filter);
+    lists.first = recipes(*profile, cases.seed, filter);
   for (const std::string& file : cases.files)
-    case_list.push_back(case_of(file));
+    lists.second.push_back(case_of(file));
+  return lists;
+}
+
+}  // namespace
+
+CaseList chosen_cases(const CaseSelection& cases, bool with_extended) {
+  auto [recipe_list, case_list] = listed(cases, with_extended);
+  if (!case_list.empty())
+    return {case_list.size(), [list = std::move(case_list)](std::size_t i) {
+              return list[i];
+            }};
+  return {recipe_list.size(), [list = std::move(recipe_list)](std::size_t i) {
+            return expand(list[i]);
+          }};
+}
+
+impls::KernelInfo chosen_kernel(const std::string& word, const std::vector<std::string>& more) {
+  KernelSelection selection;
+  selection.patterns = {word};
+  if (!is_path(word))
+    selection.patterns.insert(selection.patterns.end(), more.begin(), more.end());
+  const Chosen chosen = choose(selection);
+  if (chosen.kernels.size() == 1)
+    return chosen.kernels.front();
+  if (chosen.kernels.empty())
+    throw could_not(fmt::format("'{}': {}", word, chosen.absent.front().reason));
+  throw usage(fmt::format("'{}' is {} kernels, one is wanted: {}", word, chosen.kernels.size(),
+                          joined(names(chosen.kernels, [](const auto& k) { return k.name; }), ", ")));
+}
+
+Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
+             bool with_extended, bool quiet) {
+  TrialOptions options = trial_options(manner);
+  if (!cases.budget.empty())
+    options.budget =
+        std::max(std::chrono::seconds(1),
+                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
+
+  const auto [recipe_list, case_list] = listed(cases, with_extended || manner.extended);
 
   const Chosen chosen = choose(kernels);
   Report report = empty_report(chosen, manner);
