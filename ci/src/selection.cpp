@@ -437,6 +437,43 @@ std::vector<Recipe> recipes_of(const CaseSelection& cases, bool with_extended) {
   return cases.files.empty() ? recipes(*profile, cases.seed, filter) : std::vector<Recipe>{};
 }
 
+namespace {
+
+std::vector<Case> given_cases(const CaseSelection& cases) {
+  std::vector<Case> given;
+  for (const std::string& file : cases.files)
+    given.push_back(case_of(file));
+  return given;
+}
+
+}  // namespace
+
+CaseList chosen_cases(const CaseSelection& cases, bool with_extended) {
+  std::vector<Recipe> recipe_list = recipes_of(cases, with_extended);
+  std::vector<Case> case_list = given_cases(cases);
+  if (!case_list.empty())
+    return {case_list.size(), [list = std::move(case_list)](std::size_t i) {
+              return list[i];
+            }};
+  return {recipe_list.size(), [list = std::move(recipe_list)](std::size_t i) {
+            return expand(list[i]);
+          }};
+}
+
+impls::KernelInfo chosen_kernel(const std::string& word, const std::vector<std::string>& more) {
+  KernelSelection selection;
+  selection.patterns = {word};
+  if (!is_path(word))
+    selection.patterns.insert(selection.patterns.end(), more.begin(), more.end());
+  const Chosen chosen = choose(selection);
+  if (chosen.kernels.size() == 1)
+    return chosen.kernels.front();
+  if (chosen.kernels.empty())
+    throw could_not(fmt::format("'{}': {}", word, chosen.absent.front().reason));
+  throw usage(fmt::format("'{}' is {} kernels, one is wanted: {}", word, chosen.kernels.size(),
+                          joined(names(chosen.kernels, [](const auto& k) { return k.name; }), ", ")));
+}
+
 Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
              bool with_extended, bool quiet) {
   TrialOptions options = trial_options(manner);
@@ -446,9 +483,7 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
                  std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
 
   const std::vector<Recipe> recipe_list = recipes_of(cases, with_extended || manner.extended);
-  std::vector<Case> case_list;
-  for (const std::string& file : cases.files)
-    case_list.push_back(case_of(file));
+  const std::vector<Case> case_list = given_cases(cases);
 
   const Chosen chosen = choose(kernels);
   Report report = empty_report(chosen, manner);

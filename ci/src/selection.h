@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,16 @@ struct Chosen {
 /// loaded is not (exit 3). Bundled libraries that are not there or do not load are skipped, with their
 /// reason.
 Chosen choose(const KernelSelection& selection);
+
+/// The one kernel that a word names: by name, or a library that holds one. `more` are libraries to look in.
+impls::KernelInfo chosen_kernel(const std::string& word, const std::vector<std::string>& more);
+
+/// The cases of a selection, by number; throws Failure as tried() does.
+struct CaseList {
+  std::size_t count = 0;
+  std::function<Case(std::size_t)> make;
+};
+CaseList chosen_cases(const CaseSelection& cases, bool with_extended);
 
 properties::TrialOptions trial_options(const Manner& manner);
 /// "90", "60s", "5m", "2h", "250ms"; the option's name is for the error.

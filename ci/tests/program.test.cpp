@@ -94,6 +94,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{{"check", "--case", "SCRATCH/none.json", "--json", "SCRATCH/out.json"}, 3, {"none.json"}},
         BadCall{{"check", "--case", NORMPROOF_SCHEMAS "/report-1.json"}, 3, {"report-1.json"}},
         BadCall{{"ulp", "--by", "outputs"}, 2, {"row 'outputs'", "'output'"}},
+        BadCall{{"compare", "cpu.welford_f32"}, 2, {"SECOND"}},
+        BadCall{{"compare", "cpu.welford_f32", "cpu.*"}, 2, {"'cpu.*' is", "cpu.two_pass_f64"}},
+        BadCall{{"compare", "cpu.welford_f32", "./nosuch.so"}, 3, {"'./nosuch.so'"}},
         BadCall{{"replay"}, 2, {"CASE"}}, BadCall{{"replay", "np1 shpae=2x2"}, 2, {"'shpae=2x2'", "shape="}},
         BadCall{{"replay", "np1 shape=2xx2"}, 2, {"shape=2xx2"}},
         BadCall{{"replay", "np1 regime=pair:5 shape=5x1"}, 2, {"regime=pair:5", "5x1"}},
@@ -286,6 +289,27 @@ TEST(Ulp, a_table_without_its_columns_or_a_kernel_that_is_not_measured) {
   EXPECT_EQ(normproof({"ulp", "cpu.inference_folded", "--pass", "forward-training"}).code, 4);
 }
 
+TEST(Compare, a_difference_that_is_not_shown_or_seen_where_there_is_none) {
+  const std::vector<std::string> where{"--regime", "offset", "--dtype", "f32", "--layout", "contiguous"};
+  const auto compared = [&](const char* a, const char* b, std::vector<std::string> more = {}) {
+    std::vector<std::string> words{"compare", a, b};
+    words.insert(words.end(), where.begin(), where.end());
+    words.insert(words.end(), more.begin(), more.end());
+    return normproof(words);
+  };
+  const Ended ended = compared("cpu.two_pass_f64", "mutant.textbook_variance");
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  for (const char* part : {"DIFFERENT: ", "running_var", "largest: ", "normproof replay 'np1 ",
+                           "--impl cpu.two_pass_f64 --impl mutant.textbook_variance"})
+    EXPECT_THAT(ended.out, HasSubstr(part));
+  EXPECT_THAT(compared("cpu.welford_f32", "cpu.welford_f32").out, HasSubstr("THE SAME: "));
+  const Ended nothing = compared("cpu.welford_f32", "cpu.inference_folded");
+  EXPECT_EQ(nothing.code, 4);
+  EXPECT_THAT(nothing.out, HasSubstr("not this kernel's pass"));
+  EXPECT_EQ(compared("cpu.two_pass_f64", "hostile.segfault", {"--impl", NORMPROOF_HOSTILE}).code, 4)
+      << "a crash is no comparison";
+}
+
 TEST(Truth, numbers_that_are_not_the_worked_example) {
   // {2, 4, 6, 8} and eps = 0: mean 5, variance 5, invstd 1/sqrt(5).
   const Scratch scratch;
@@ -444,7 +468,7 @@ TEST(Safetensors, an_answer_in_another_order_or_format) {
 TEST(Help, a_command_without_examples_or_exit_codes) {
   const Ended help = normproof({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"check", "ulp", "replay", "truth", "list", "findings", "vectors"}) {
+  for (const char* command : {"check", "ulp", "compare", "replay", "truth", "list", "findings", "vectors"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command));
     const Ended own = normproof({command, "--help"});
     EXPECT_EQ(own.code, 0);

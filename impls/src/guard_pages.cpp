@@ -19,8 +19,6 @@ struct Zone {
   std::uint64_t storage_begin = 0;
   std::uint64_t storage_end = 0;
   bool read_only = false;
-
-  friend bool operator==(const Zone&, const Zone&) = default;
 };
 using Zones = std::array<Zone, slot_count>;
 
