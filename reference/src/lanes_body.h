@@ -76,11 +76,12 @@ inline Decided decided(const Grid& grid, double hi, double lo, double error) {
   constexpr double most = 0x1.fffffffffffffp-2;  // only a tie is 1/2
   off = off > most ? most : off < -most ? -most : off;
   off = magnitude(rounded) >= 2 * binade ? 0.5 * off : off;  // up into the next binade
-  bool certain = (magnitude(from_midpoint) > error) & (error <= spacing * off_precision) & (size > error) &
-                 (magnitude(rounded) <= grid.largest) & (size < 0x1p1000);
+  // As integers: nothing here may branch.
+  int certain = int{magnitude(from_midpoint) > error} & int{error <= spacing * off_precision} &
+                int{size > error} & int{magnitude(rounded) <= grid.largest} & int{size < 0x1p1000};
   if constexpr (Wide)  // below a power of two the numbers are twice as dense
-    certain = certain & ((size != own) | (lo * hi >= 0) | (magnitude(lo) < 0.125 * spacing));
-  return {__builtin_copysign(rounded, hi), off, certain};
+    certain &= int{size != own} | int{lo * hi >= 0} | int{magnitude(lo) < 0.125 * spacing};
+  return {__builtin_copysign(rounded, hi), off, certain != 0};
 }
 
 Decided decide(const Grid& grid, const Enclosed& v) {
@@ -188,18 +189,11 @@ bool representable(const Grid& grid, const double* values, std::int64_t n) {
     const double own = from_bits(bits_of(size) & exponent_mask);
     const double binade = own < g.least ? g.least : own;
     const double magic = binade * g.unit * 0x1.8p52;
-    const bool on_grid = ((size + magic) - magic == size) & (size <= g.largest);
-    wrong |= on_grid | (size == infinity) | (size != size) ? 0 : 1;
+    const int on_grid = int{(size + magic) - magic == size} & int{size <= g.largest};
+    wrong |= 1 - (on_grid | int{size == infinity} | int{size != size});
   }
   return wrong == 0 || g.wide;
 }
 
 }  // namespace
-
-extern const Lanes table;
-const Lanes table{
-#define NORMPROOF_TEXT_OF(name) #name
-#define NORMPROOF_TEXT(name) NORMPROOF_TEXT_OF(name)
-    NORMPROOF_TEXT(NORMPROOF_LANES), decide, decide_all, extent, representable};
-
 }  // namespace normproof::reference::NORMPROOF_LANES

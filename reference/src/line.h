@@ -1,0 +1,118 @@
+// From the sums of a channel to the coefficients of its elements, with bounds: in double, and in
+// double-double. Everything here is derived in spec/bounds/certified.md; `Scale` multiplies every bound, 1
+// but in the tests that show that it may not be smaller.
+#pragma once
+
+#include <cmath>
+#include <optional>
+
+#include "enclosure.h"
+#include "raw_lanes.h"
+
+namespace normproof::reference {
+
+inline constexpr double unit = 0x1p-53;
+
+/// The sums' bounds: |err sum d| <= first sqrt(n sum d^2), |err sum d^2| <= second sum d^2 (and so for w).
+struct SumErrors {
+  double first, second;
+};
+/// Of row_moments and column_moments.
+inline constexpr SumErrors plain_errors{(fold_depth + 6) * unit, (fold_depth + 6) * unit};
+/// Of row_moments_precise, for n values.
+inline SumErrors precise_errors(std::int64_t n) {
+  const double g = (static_cast<double>(n) + 32) * 0x1p-105;
+  return {g, g};
+}
+
+/// Mean (counted from the shift) and biased variance with absolute bounds, and the mean square of d.
+struct Statistics {
+  DoubleDouble mean, variance;
+  double mean_error, variance_error;
+  double square;
+};
+inline Statistics statistics_of(const Moments& m, std::int64_t n, const SumErrors& errors) {
+  const DoubleDouble count(static_cast<double>(n));
+  const DoubleDouble s1 = two_sum(m.d[0], m.d[1]);
+  const DoubleDouble s2 = two_sum(m.dd[0], m.dd[1]);
+  Statistics s;
+  s.mean = s1 / count;
+  s.variance = (s2 - s1 * s.mean) / count;
+  s.square = m.dd[0] / static_cast<double>(n);
+  const double root = std::sqrt(s.square);
+  const double mean = std::abs(s.mean.hi);
+  s.mean_error = 1.001 * (errors.first * root + 0x1p-102 * mean);
+  s.variance_error =
+      1.001 * (errors.second * s.square + s.mean_error * (2 * mean + s.mean_error) + 0x1p-98 * s.square);
+  return s;
+}
+
+/// invstd in double: relative error below `error`. Nothing where it is too uncertain or out of range.
+struct InverseDeviation {
+  double value, error;
+};
+inline std::optional<InverseDeviation> inverse_deviation(const Statistics& s, double eps) {
+  const double sum = s.variance.hi + eps;
+  const double delta = s.variance_error / sum;
+  if (!(sum > 0x1p-300 && sum < 0x1p300 && delta >= 0 && delta < 0x1p-10))
+    return std::nullopt;
+  return InverseDeviation{1 / std::sqrt(sum), delta * (0.5 + delta) + 4 * unit};
+}
+
+/// Whether a number is 0 or far from the ends of the range of double.
+inline bool is_moderate(double v) {
+  return v == 0 || (std::abs(v) > 0x1p-300 && std::abs(v) < 0x1p300);
+}
+
+/// What the largest |d| and |w| make of the bounds of single elements.
+inline void finish(Line& line, double most_d, double most_w, double scale) {
+  line.error_0 = scale * (line.error_0 * (1 + 0x1p-10) + 0x1p-1000);
+  line.error_d *= scale * (1 + 0x1p-10);
+  line.error_w *= scale * (1 + 0x1p-10);
+  line.error = line.error_0 + line.error_d * most_d + line.error_w * most_w;
+}
+
+/// y = slope d + constant.
+inline std::optional<Line> forward_line(const Statistics& s, const Moments& m, double shift, double gamma,
+                                        double beta, double eps, double scale = 1) {
+  const auto r = inverse_deviation(s, eps);
+  if (!r || !is_moderate(gamma) || !is_moderate(beta) || !(m.most_d < 0x1p300) || !is_moderate(shift))
+    return std::nullopt;
+  Line line;
+  line.shift = shift;
+  line.slope = gamma * r->value;
+  const double mean = s.mean.hi;
+  line.constant = std::fma(-line.slope, mean, beta);
+  const double slope = std::abs(line.slope);
+  line.error_d = slope * (r->error + 5 * unit);
+  line.error_0 = slope * (std::abs(mean) * (r->error + unit) + s.mean_error + unit * std::abs(mean)) +
+                 4 * unit * (std::abs(line.constant) + std::abs(beta));
+  finish(line, m.most_d, 0, scale);
+  return line;
+}
+
+/// The same in double-double.
+inline std::optional<Form> forward_form(const Statistics& s, double shift, double gamma, double beta,
+                                        double eps, double scale = 1) {
+  const DoubleDouble sum = s.variance + DoubleDouble(eps);
+  const double delta = s.variance_error / sum.hi;
+  if (!(sum.hi > 0x1p-300 && sum.hi < 0x1p300 && delta >= 0 && delta < 0x1p-10) || !is_moderate(gamma) ||
+      !is_moderate(beta) || !is_moderate(shift))
+    return std::nullopt;
+  const DoubleDouble slope = inverse_root(sum) * DoubleDouble(gamma);
+  const DoubleDouble part = slope * s.mean;
+  const DoubleDouble constant = DoubleDouble(beta) - part;
+  const double relative = delta * (0.5 + delta) + form_error;
+  Form form;
+  form.shift = shift;
+  form.hi[0] = constant.hi, form.lo[0] = constant.lo;
+  form.hi[1] = slope.hi, form.lo[1] = slope.lo;
+  const double size = std::abs(slope.hi);
+  form.error[1] = scale * 1.001 * size * relative;
+  form.error[0] =
+      scale * 1.001 *
+      (std::abs(part.hi) * relative + size * s.mean_error + form_error * std::abs(beta) + underflow_error);
+  return form;
+}
+
+}  // namespace normproof::reference

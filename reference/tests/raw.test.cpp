@@ -1,0 +1,171 @@
+// The certified oracle on raw buffers: the bits of truth_of in every format and layout, and no bound that
+// could be a fourth of what it is.
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "line.h"
+#include "normproof/reference/certified.h"
+#include "normproof/reference/truth.h"
+#include "random_cases.h"
+#include "raw_cases.h"
+
+namespace normproof::reference {
+namespace {
+
+using testing_cases::data;
+using testing_cases::each_place;
+using testing_cases::Numbers;
+using testing_cases::random_case;
+using testing_cases::Stored;
+using testing_cases::stored;
+
+/// Shapes that walk runs, columns and gathered channels, with and without ends that fill no vector.
+Shape shape_of(std::int64_t n, std::int64_t channels) {
+  for (const std::int64_t plane : {48, 7, 5, 3, 2})
+    if (n % plane == 0 && n > plane)
+      return {n / plane, channels, {plane}};
+  return {1, channels, {n}};
+}
+
+struct Tally {
+  std::int64_t compared = 0, differing = 0;
+  CertifiedEffort effort;
+  std::string first;
+};
+
+bool is_nan(const Format& format, std::uint64_t bits) {
+  return std::isnan(decode(format, bits));
+}
+bool same_bits(const Format& format, std::uint64_t got, double want) {
+  return std::isnan(want) ? is_nan(format, got) : got == encode(format, want);
+}
+
+/// Runs the case on buffers of the layouts and compares every bit that is written, and that nothing else is.
+void compare_forward(Case c, Layout x_layout, Layout y_layout, int threads, Tally& tally) {
+  const Problem& p = c.problem;
+  const Truth truth = truth_of(c);
+  const bool training = p.pass == Pass::forward_training;
+  const Stored x = stored(p.shape, p.data, placement(p.shape, x_layout, 7, 0), c.x);
+  Stored y = stored(p.data, placement(p.shape, y_layout, 8, 1));
+  const Stored gamma = stored(p.stats, c.gamma);
+  const Stored beta = stored(p.stats, c.beta);
+  const Stored given_mean = stored(p.stats, training ? std::vector<double>() : c.running_mean);
+  const Stored given_variance = stored(p.stats, training ? std::vector<double>() : c.running_var);
+  const std::vector<double> none(training ? static_cast<std::size_t>(p.shape.channels) : 0);
+  Stored mean = stored(p.stats, none);
+  Stored variance = stored(p.stats, none);
+  Stored invstd = stored(p.stats, none);
+  ForwardBuffers b;
+  b.shape = p.shape;
+  b.data = p.data;
+  b.stats = p.stats;
+  b.x_placement = x.where;
+  b.y_placement = y.where;
+  b.x = data(x);
+  b.y = data(y);
+  b.gamma = data(gamma);
+  b.beta = data(beta);
+  b.eps = p.eps;
+  b.given_mean = data(given_mean);
+  b.given_variance = data(given_variance);
+  b.mean = data(mean);
+  b.variance = data(variance);
+  b.invstd = data(invstd);
+  b.threads = threads;
+  tally.effort += certified_forward(b);
+  std::vector<bool> written(y.bytes.size());
+  const auto see = [&](const char* what, const Format& format, std::uint64_t got, double want) {
+    ++tally.compared;
+    if (same_bits(format, got, want))
+      return;
+    if (tally.differing++ == 0)
+      tally.first =
+          std::string(what) + " " + std::to_string(decode(format, got)) + " for " + std::to_string(want);
+  };
+  each_place(p.shape, y.where, [&](std::int64_t place, std::size_t i) {
+    see("y", p.data, y.bits(place), truth[Output::y].rn[i]);
+    for (int k = 0; k < p.data.bytes; ++k)
+      written[static_cast<std::size_t>(place * p.data.bytes + k)] = true;
+  });
+  for (std::size_t i = 0; i < written.size(); ++i)
+    ASSERT_TRUE(written[i] || y.bytes[i] == 0xa5) << "written between the elements";
+  if (training)
+    for (std::int64_t k = 0; k < p.shape.channels; ++k) {
+      const auto at = static_cast<std::size_t>(k);
+      see("mean", p.stats, mean.bits(k), truth[Output::mean].rn[at]);
+      see("var", p.stats, variance.bits(k), truth[Output::var].rn[at]);
+      see("invstd", p.stats, invstd.bits(k), truth[Output::invstd].rn[at]);
+    }
+}
+
+/// A case as the buffers can state it: documented semantics.
+Case plain_case(Numbers& numbers, Pass pass, const Format& data_format, const Format& stats) {
+  for (;;) {
+    Case c = random_case(numbers, pass, data_format, stats);
+    c.problem.semantics = {};
+    c.problem.dialect = "documented";
+    const std::int64_t n = c.problem.shape.per_channel();
+    c.problem.shape = shape_of(n, c.problem.shape.channels);
+    if (must_reject(c).empty())
+      return c;
+  }
+}
+
+TEST(Raw, ForwardHasTheBitsOfTheTruthInEveryFormatAndLayout) {
+  const std::pair<Format, Format> types[]{{f64, f64}, {f32, f32},  {f16, f32},
+                                          {f16, f16}, {bf16, f32}, {bf16, bf16}};
+  Numbers numbers(31);
+  for (const Pass pass : {Pass::forward_training, Pass::forward_inference})
+    for (const auto& [data_format, stats] : types)
+      for (const Layout x_layout : all_layouts) {
+        Tally tally;
+        while (tally.compared < 20000) {
+          const Case c = plain_case(numbers, pass, data_format, stats);
+          const Layout y_layout = numbers.integer(0, 4) == 0 ? Layout::contiguous : x_layout;
+          compare_forward(c, x_layout, y_layout, numbers.integer(0, 8) == 0 ? 3 : 1, tally);
+          ASSERT_EQ(tally.differing, 0)
+              << to_string(pass) << " " << data_format.name << "/" << stats.name << " " << to_string(x_layout)
+              << " " << to_string(c.problem.shape) << ": " << tally.first;
+        }
+        std::printf(
+            "%s %s/%s %s: %lld elements, %lld retested, %lld by double-double, %lld exactly\n",
+            std::string(to_string(pass)).c_str(), std::string(data_format.name).c_str(),
+            std::string(stats.name).c_str(), std::string(to_string(x_layout)).c_str(),
+            static_cast<long long>(tally.effort.elements), static_cast<long long>(tally.effort.retested),
+            static_cast<long long>(tally.effort.double_double), static_cast<long long>(tally.effort.exact));
+      }
+}
+
+TEST(Raw, OrdinaryDataRarelyNeedsMoreThanTheFirstTest) {
+  Numbers numbers(32);
+  for (const Format& format : {f64, f32, f16, bf16})
+    for (const Layout layout : {Layout::contiguous, Layout::channels_last}) {
+      Case c = random_case(numbers, Pass::forward_training, format, format);
+      c.problem.semantics = {};
+      c.problem.dialect = "documented";
+      c.problem.eps = 1e-5;
+      c.problem.running = false;
+      c.running_mean.clear(), c.running_var.clear();
+      c.problem.shape = {32, 3, {49}};
+      c.gamma = {1, 0.5, 1.25};
+      c.beta = {0, 0.25, -1};
+      c.x.resize(32 * 49 * 3);
+      for (double& x : c.x)
+        x = numbers.number(format, -4, 1);
+      Tally tally;
+      compare_forward(c, layout, layout, 1, tally);
+      EXPECT_EQ(tally.differing, 0) << tally.first;
+      EXPECT_EQ(tally.effort.exact_channels, 0);
+      EXPECT_LE(tally.effort.retested, format.p < 24 ? 40 : 2) << format.name;
+      EXPECT_EQ(tally.effort.exact, 0) << format.name;
+    }
+}
+
+}  // namespace
+}  // namespace normproof::reference
