@@ -107,7 +107,7 @@ private:
   void draw(std::int64_t c, Known& known) const {
     if (!std::isfinite(known.moments.dd[0]))
       return;
-    known.statistics = training() ? statistics_of(known.moments, n_, plain_errors) : given(c);
+    known.statistics = training() ? plain_statistics(known.moments, n_) : given(c);
     known.line = forward_line(known.statistics, known.moments, known.shift, gamma(c), beta(c), b_.eps);
   }
 
@@ -120,17 +120,19 @@ private:
       data_.row_moments(x.data, nullptr, x.rows, known.shift, known.moments);
     if (!std::isfinite(known.moments.dd[0]) || !(known.moments.most_d < 0x1p300))
       return;
-    known.statistics = training() ? statistics_of(known.moments, n_, precise_errors(n_)) : given(c);
+    known.statistics = training() ? precise_statistics(known.moments, n_) : given(c);
     known.form = forward_form(known.statistics, known.shift, gamma(c), beta(c), b_.eps);
   }
 
   bool put(void* to, std::int64_t c, const std::optional<Enclosed>& value) const {
     if (to == nullptr)
       return true;
-    const auto r = certified(b_.stats, value);
-    if (r)
-      stats_.store(to, c, r->rn);
-    return r.has_value();
+    if (!value)
+      return false;
+    const Decided r = lanes().round(Grid(b_.stats), *value);
+    if (r.certain)
+      stats_.store(to, c, r.rn);
+    return r.certain;
   }
   /// Whether the channel's statistics, as far as they are wanted, were certain.
   bool put_statistics(std::int64_t c, const Known& known) const {
@@ -222,8 +224,9 @@ private:
     for (std::int64_t k = 0; k < left; ++k) {
       const std::int64_t i = open[k];
       const double d = data_.load(x.data, place(i, x.rows)) - line.shift;
-      const Decided r = lanes().decide(
-          grid_, {std::fma(d, line.slope, line.constant), 0, line.error_0 + line.error_d * std::abs(d)});
+      const double error =
+          line.error_0 + line.error_d * std::abs(d - line.centre) + line.error_own * std::abs(d);
+      const Decided r = lanes().round(grid_, {std::fma(d, line.slope, line.constant), 0, error});
       if (r.certain)
         write(y, i, r.rn);
       else
@@ -360,8 +363,25 @@ void ForwardJob::by_columns() {
 
   Padded lines(channels, 5);
   double* shifts = lines.member(0);
-  for (std::int64_t c = 0; c < channels; ++c)
-    shifts[c] = training() ? first_shift(view(c)) : stats_.load(b_.given_mean, c);
+  if (training()) {
+    Padded first(channels, 5);
+    const std::int64_t rows = std::min(n_, fold_rows);
+    const ColumnMoments moments{{first.member(0), first.member(1)},
+                                {first.member(2), first.member(3)},
+                                {},
+                                {},
+                                {},
+                                first.member(4),
+                                nullptr};
+    data_.column_moments(row_of(0), nullptr, rows, in, channels, shifts, moments);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const double mean = first.member(0)[c] / static_cast<double>(rows);
+      shifts[c] = std::abs(mean) < 0x1p300 ? mean : 0;
+    }
+  } else {
+    for (std::int64_t c = 0; c < channels; ++c)
+      shifts[c] = stats_.load(b_.given_mean, c);
+  }
 
   std::vector<Padded> sums(static_cast<std::size_t>(threads), Padded(channels, 5));
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
@@ -387,8 +407,9 @@ void ForwardJob::by_columns() {
     draw(c, one);
     if (one.line) {
       lines.member(1)[c] = one.line->slope;
-      lines.member(3)[c] = one.line->constant - one.line->error;
-      lines.member(4)[c] = one.line->constant + one.line->error;
+      const double error = one.line->error + (b_.data.bytes == 2 ? least_float_spread : 0);
+      lines.member(3)[c] = one.line->constant - error;
+      lines.member(4)[c] = one.line->constant + error;
     }
   }
 

@@ -31,19 +31,33 @@ struct Statistics {
   double mean_error, variance_error;
   double square;
 };
-inline Statistics statistics_of(const Moments& m, std::int64_t n, const SumErrors& errors) {
+/// From row_moments_precise, in double-double throughout.
+inline Statistics precise_statistics(const Moments& m, std::int64_t n) {
   const DoubleDouble count(static_cast<double>(n));
   const DoubleDouble s1 = two_sum(m.d[0], m.d[1]);
   const DoubleDouble s2 = two_sum(m.dd[0], m.dd[1]);
+  const SumErrors errors = precise_errors(n);
   Statistics s;
   s.mean = s1 / count;
   s.variance = (s2 - s1 * s.mean) / count;
   s.square = m.dd[0] / static_cast<double>(n);
-  const double root = std::sqrt(s.square);
   const double mean = std::abs(s.mean.hi);
-  s.mean_error = 1.001 * (errors.first * root + 0x1p-102 * mean);
+  s.mean_error = 1.001 * (errors.first * std::sqrt(s.square) + 0x1p-102 * mean);
   s.variance_error =
       1.001 * (errors.second * s.square + s.mean_error * (2 * mean + s.mean_error) + 0x1p-98 * s.square);
+  return s;
+}
+/// From row_moments or column_moments, in double: no more is known.
+inline Statistics plain_statistics(const Moments& m, std::int64_t n) {
+  const auto count = static_cast<double>(n);
+  Statistics s;
+  s.mean = m.d[0] / count;
+  s.variance = (m.dd[0] - m.d[0] * s.mean.hi) / count;
+  s.square = m.dd[0] / count;
+  const double mean = std::abs(s.mean.hi);
+  s.mean_error = 1.001 * (plain_errors.first * std::sqrt(s.square) + 2 * unit * mean);
+  s.variance_error =
+      1.001 * ((plain_errors.second + 6 * unit) * s.square + s.mean_error * (2 * mean + s.mean_error));
   return s;
 }
 
@@ -66,10 +80,13 @@ inline bool is_moderate(double v) {
 
 /// What the largest |d| and |w| make of the bounds of single elements.
 inline void finish(Line& line, double most_d, double most_w, double scale) {
-  line.error_0 = scale * (line.error_0 * (1 + 0x1p-10) + 0x1p-1000);
-  line.error_d *= scale * (1 + 0x1p-10);
-  line.error_w *= scale * (1 + 0x1p-10);
-  line.error = line.error_0 + line.error_d * most_d + line.error_w * most_w;
+  const double factor = scale * (1 + 0x1p-10);
+  line.error_0 = factor * line.error_0 + 0x1p-1000;
+  line.error_d *= factor;
+  line.error_own *= factor;
+  line.error_w *= factor;
+  line.error = line.error_0 + line.error_d * (most_d + std::abs(line.centre)) + line.error_own * most_d +
+               line.error_w * most_w;
 }
 
 /// y = slope d + constant.
@@ -82,11 +99,15 @@ inline std::optional<Line> forward_line(const Statistics& s, const Moments& m, d
   line.shift = shift;
   line.slope = gamma * r->value;
   const double mean = s.mean.hi;
-  line.constant = std::fma(-line.slope, mean, beta);
+  const double part = line.slope * mean;
+  line.constant = beta - part;
   const double slope = std::abs(line.slope);
-  line.error_d = slope * (r->error + 5 * unit);
-  line.error_0 = slope * (std::abs(mean) * (r->error + unit) + s.mean_error + unit * std::abs(mean)) +
-                 4 * unit * (std::abs(line.constant) + std::abs(beta));
+  // The relative error of the slope acts on d - mean alone: the constant was made with the same slope.
+  line.centre = mean;
+  line.error_d = slope * r->error;
+  line.error_own = 3 * unit * slope;
+  line.error_0 = slope * (s.mean_error + unit * std::abs(mean)) +
+                 4 * unit * (std::abs(line.constant) + std::abs(beta)) + unit * std::abs(part);
   finish(line, m.most_d, 0, scale);
   return line;
 }

@@ -28,16 +28,21 @@ struct Moments {
   double most_w = 0;
 };
 
-/// The truth of an element in double: slope (x - shift) + weight w + constant, off by at most `error` for all
-/// the channel's elements, and by error_0 + error_d |x - shift| + error_w |w| for one.
+/// The truth of an element in double: slope d + weight w + constant with d = x - shift, off by at most
+/// error_0 + error_d |d - centre| + error_own |d| + error_w |w|, and by `error` for each of the channel's
+/// elements.
 struct Line {
   double shift = 0;
   double slope = 0;
   double weight = 0;
   double constant = 0;
+  double centre = 0;
   double error = 0;
-  double error_0 = 0, error_d = 0, error_w = 0;
+  double error_0 = 0, error_d = 0, error_own = 0, error_w = 0;
 };
+
+/// Where results go by way of float (16-bit formats), what its subnormals add.
+inline constexpr double least_float_spread = 0x1p-148;
 
 /// Lines of many channels, by the member (padded): what the columns read.
 struct Lines {

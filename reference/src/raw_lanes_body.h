@@ -42,8 +42,23 @@ inline Doubles fma(Doubles a, Doubles b, Doubles c) {
 inline Doubles magnitude(Doubles v) {
   return (Doubles)((Longs)v & (Longs{} + static_cast<std::int64_t>(magnitude_mask)));
 }
+// Conversions and maxima by name: the compiler would split them. (The forms with a mask, all ones, because
+// GCC 12 warns of its own header otherwise.)
 inline Doubles larger(Doubles a, Doubles b) {
-  return a > b ? a : b;
+#if defined(__AVX512F__)
+  return _mm512_maskz_max_pd(0xff, a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_pd(a, b);
+#else
+  return (Doubles)(((Longs)a & (a > b)) | ((Longs)b & ~(a > b)));
+#endif
+}
+inline Doubles widened(Floats v) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_cvtps_pd(0xff, (__m256)v);
+#else
+  return __builtin_convertvector(v, Doubles);
+#endif
 }
 struct Pairs {
   Doubles hi{}, lo{};
@@ -71,7 +86,8 @@ struct OfF32 {
   using Raw = float;
   using Bits = Words;
   static constexpr double spread = 0;  // conversion from double rounds once
-  static Doubles widen(Floats v) { return __builtin_convertvector(v, Doubles); }
+  static constexpr double least_spread = 0;
+  static Doubles widen(Floats v) { return widened(v); }
   static Doubles load(const Raw* p) {
     Floats v;
     __builtin_memcpy(&v, p, sizeof v);
@@ -84,6 +100,7 @@ struct OfF64 {
   using Raw = double;
   using Bits = Longs;
   static constexpr double spread = 0;
+  static constexpr double least_spread = 0;
   static Doubles load(const Raw* p) {
     Doubles v;
     __builtin_memcpy(&v, p, sizeof v);
@@ -101,6 +118,7 @@ struct OfBf16 {
   using Raw = std::uint16_t;
   using Bits = Halves;
   static constexpr double spread = float_spread;
+  static constexpr double least_spread = least_float_spread;
   static Doubles load(const Raw* p) {
     Halves v;
     __builtin_memcpy(&v, p, sizeof v);
@@ -116,6 +134,7 @@ struct OfF16 {
   using Raw = std::uint16_t;
   using Bits = Halves;
   static constexpr double spread = float_spread;
+  static constexpr double least_spread = least_float_spread;
   static Doubles load(const Raw* p) {
     Halves v;
     __builtin_memcpy(&v, p, sizeof v);
@@ -412,8 +431,9 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
   const Doubles shift = all(line.shift);
   const Doubles slope = all(line.slope);
   const Doubles weight = all(line.weight);
-  const Doubles low = all(line.constant - line.error);
-  const Doubles high = all(line.constant + line.error);
+  const double error = line.error + T::least_spread;
+  const Doubles low = all(line.constant - error);
+  const Doubles high = all(line.constant + error);
   std::int64_t doubtful = 0;
   const auto note = [&](std::int64_t first, int count, const typename T::Bits& difference) {
     for (int k = 0; k < count; ++k)
@@ -426,20 +446,22 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
     typename T::Raw* py = y + row * out.stride;
     const std::int64_t base = row * in.length;
     std::int64_t i = 0;
+    const auto both = [&](std::int64_t at) {
+      return ends<T, Weighted>(T::load(px + at), Weighted ? T::load(pw + at) : Doubles{}, shift, slope,
+                               weight, low, high);
+    };
     for (; i + unroll * width <= in.length; i += unroll * width) {
-      typename T::Bits difference[unroll];
       typename T::Bits any{};
       for (int j = 0; j < unroll; ++j) {
-        const std::int64_t at = i + j * width;
-        const Ends<T> e = ends<T, Weighted>(T::load(px + at), Weighted ? T::load(pw + at) : Doubles{}, shift,
-                                            slope, weight, low, high);
-        difference[j] = e.low ^ e.high;
-        any |= difference[j];
-        __builtin_memcpy(py + at, &e.low, sizeof e.low);
+        const Ends<T> e = both(i + j * width);
+        any |= e.low ^ e.high;
+        __builtin_memcpy(py + i + j * width, &e.low, sizeof e.low);
       }
       if (any_set(any)) [[unlikely]]
-        for (int j = 0; j < unroll; ++j)
-          note(base + i + j * width, width, difference[j]);
+        for (int j = 0; j < unroll; ++j) {
+          const Ends<T> e = both(i + j * width);
+          note(base + i + j * width, width, e.low ^ e.high);
+        }
     }
     for (; i < in.length; i += width) {
       const std::int64_t rest = in.length - i;
@@ -617,20 +639,19 @@ std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw
   std::int64_t c = 0;
   constexpr int unroll = 4;
   for (; c + unroll * width <= channels; c += unroll * width) {
-    typename T::Bits difference[unroll];
     typename T::Bits any{};
-    for (std::int64_t j = 0; j < unroll; ++j) {
-      const std::int64_t at = c + j * width;
-      const Ends<T> e = some(at, width);
-      difference[j] = e.low ^ e.high;
-      any |= difference[j];
-      __builtin_memcpy(y + at, &e.low, sizeof e.low);
+    for (int j = 0; j < unroll; ++j) {
+      const Ends<T> e = some(c + j * width, width);
+      any |= e.low ^ e.high;
+      __builtin_memcpy(y + c + j * width, &e.low, sizeof e.low);
     }
     if (any_set(any)) [[unlikely]]
-      for (int j = 0; j < unroll; ++j)
+      for (int j = 0; j < unroll; ++j) {
+        const Ends<T> e = some(c + j * width, width);
         for (int k = 0; k < width; ++k)
-          if (difference[j][k] != 0)
+          if (e.low[k] != e.high[k])
             open[doubtful++] = c + j * width + k;
+      }
   }
   for (; c < channels; c += width) {
     const std::int64_t rest = channels - c;
@@ -681,6 +702,7 @@ static constexpr RawLanes raw_tables[4]{raw_table<OfF64>(), raw_table<OfF32>(), 
 #define NORMPROOF_TEXT_OF(name) #name
 #define NORMPROOF_TEXT(name) NORMPROOF_TEXT_OF(name)
 extern const Lanes table;
-const Lanes table{NORMPROOF_TEXT(NORMPROOF_LANES), raw_tables, decide, decide_all, extent, representable};
+const Lanes table{
+    NORMPROOF_TEXT(NORMPROOF_LANES), raw_tables, decide, round, decide_all, extent, representable};
 
 }  // namespace normproof::reference::NORMPROOF_LANES
