@@ -74,13 +74,19 @@ private:
     return rows.length == 1 ? i * rows.stride : i / rows.length * rows.stride + i % rows.length;
   }
 
+  /// A number near the mean, of a few values; 0, which costs nothing, where that is near enough.
   double first_shift(const View& x) const {
     const std::int64_t count = std::min<std::int64_t>(n_, 16);
     double sum = 0;
-    for (std::int64_t k = 0; k < count; ++k)
-      sum += data_.load(x.data, place(n_ / count * k, x.rows));
+    double squares = 0;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const double value = data_.load(x.data, place(n_ / count * k, x.rows));
+      sum += value;
+      squares += value * value;
+    }
     const double mean = sum / static_cast<double>(count);
-    return std::abs(mean) < 0x1p300 ? mean : 0;
+    const bool near = mean * mean < 0.8 * squares / static_cast<double>(count);
+    return !near && std::abs(mean) < 0x1p300 ? mean : 0;
   }
 
   Statistics given(std::int64_t c) const {

@@ -53,6 +53,14 @@ inline Doubles larger(Doubles a, Doubles b) {
   return (Doubles)(((Longs)a & (a > b)) | ((Longs)b & ~(a > b)));
 #endif
 }
+/// max(a, |b|) for a >= 0.
+inline Doubles larger_magnitude(Doubles a, Doubles b) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_range_pd(0xff, a, b, 0b1011);
+#else
+  return larger(a, magnitude(b));
+#endif
+}
 inline Doubles widened(Floats v) {
 #if defined(__AVX512F__)
   return _mm512_maskz_cvtps_pd(0xff, (__m256)v);
@@ -193,16 +201,29 @@ private:
   }
 };
 
-/// `count` values, the rest of the vector `fill`.
+/// `count` values, the rest of the vector 0.
 template <class T>
-Doubles load_some(const typename T::Raw* p, std::int64_t count, typename T::Raw fill = {}) {
-  typename T::Raw buffer[width];
+Doubles load_part(const typename T::Raw* p, std::int64_t count) {
+  typename T::Raw buffer[width] = {};
   for (int k = 0; k < width; ++k)
-    buffer[k] = k < count ? p[k] : fill;
+    if (k < count)
+      buffer[k] = p[k];
   return T::load(buffer);
+}
+template <class T>
+inline Doubles load_some(const typename T::Raw* p, std::int64_t count) {
+  return count >= width ? T::load(p) : load_part<T>(p, count);
 }
 inline Doubles doubles_at(const double* p) {
   return OfF64::load(p);
+}
+
+/// Asks for `count` values that will be read soon; they need not exist.
+template <int count, class Raw>
+inline void prefetch(const Raw* p) {
+  constexpr int line = 64;
+  for (int at = 0; at < count * static_cast<int>(sizeof(Raw)); at += line)
+    __builtin_prefetch(reinterpret_cast<const char*>(p) + at);
 }
 
 // --- sums along rows ---
@@ -216,12 +237,12 @@ template <bool Weighted>
 inline void take(Partial& s, Doubles& most_d, Doubles& most_w, Doubles d, Doubles w) {
   s.d += d;
   s.dd = fma(d, d, s.dd);
-  most_d = larger(most_d, magnitude(d));
+  most_d = larger_magnitude(most_d, d);
   if constexpr (Weighted) {
     s.w += w;
     s.wd = fma(w, d, s.wd);
     s.ww = fma(w, w, s.ww);
-    most_w = larger(most_w, magnitude(w));
+    most_w = larger_magnitude(most_w, w);
   }
 }
 
@@ -269,52 +290,78 @@ inline void collect(const Folded& from, Moments& to) {
 
 /// Values beyond the end of a run count as d = 0, w = 0.
 inline Doubles cut(Doubles v, std::int64_t count) {
+  if (count >= width)
+    return v;
   for (int k = 0; k < width; ++k)
     if (k >= count)
       v[k] = 0;
   return v;
 }
 
-template <class T, bool Weighted>
-void sum_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& rows, double shift,
-              Moments& to) {
+template <class T, bool Weighted, bool Shifted>
+void sum_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& rows, double shift, Moments& to) {
   constexpr int unroll = 4;
   const Doubles k = all(shift);
   Folded folded;
+  Doubles most_d[unroll]{}, most_w[unroll]{};
   for (std::int64_t row = 0; row < rows.rows; ++row) {
     const typename T::Raw* px = x + row * rows.stride;
     const typename T::Raw* pw = Weighted ? w + row * rows.stride : px;
+    // Runs are short, and no hardware guesses where the next begins.
+    const std::int64_t ahead = row + 1 < rows.rows ? rows.stride : 0;
     std::int64_t i = 0;
     while (i + unroll * width <= rows.length) {
       Partial s[unroll];
       std::int64_t end = i + fold_rows * unroll * width;
       end = end < rows.length ? end : rows.length;
-      for (; i + unroll * width <= end; i += unroll * width)
+      for (; i + unroll * width <= end; i += unroll * width) {
+        prefetch<unroll * width>(px + i + ahead);
+        if constexpr (Weighted)
+          prefetch<unroll * width>(pw + i + ahead);
         for (int j = 0; j < unroll; ++j) {
           const std::int64_t at = i + j * width;
-          take<Weighted>(s[j], folded.most_d, folded.most_w, T::load(px + at) - k,
+          take<Weighted>(s[j], most_d[j], most_w[j], Shifted ? T::load(px + at) - k : T::load(px + at),
                          Weighted ? T::load(pw + at) : Doubles{});
         }
+      }
       fold<Weighted>(folded, joined<Weighted>(joined<Weighted>(s[0], s[1]), joined<Weighted>(s[2], s[3])));
     }
     for (; i < rows.length; i += width) {
       const std::int64_t count = rows.length - i;
       Partial s;
-      take<Weighted>(s, folded.most_d, folded.most_w, cut(load_some<T>(px + i, count) - k, count),
+      take<Weighted>(s, most_d[0], most_w[0], cut(load_some<T>(px + i, count) - k, count),
                      Weighted ? load_some<T>(pw + i, count) : Doubles{});
       fold<Weighted>(folded, s);
     }
   }
+  for (int j = 0; j < unroll; ++j) {
+    folded.most_d = larger(folded.most_d, most_d[j]);
+    folded.most_w = larger(folded.most_w, most_w[j]);
+  }
   collect<Weighted>(folded, to);
+}
+
+struct Yes {
+  static constexpr bool value = true;
+};
+struct No {
+  static constexpr bool value = false;
+};
+/// f(constant) with whether a channel is shifted, as a compile-time constant.
+template <class F>
+inline auto where_shifted(double shift, const F& f) {
+  return shift != 0 ? f(Yes{}) : f(No{});
 }
 
 template <class T>
 void row_moments(const void* x, const void* w, const Rows& rows, double shift, Moments& to) {
   using Raw = typename T::Raw;
-  if (w != nullptr)
-    sum_rows<T, true>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows, shift, to);
-  else
-    sum_rows<T, false>(static_cast<const Raw*>(x), nullptr, rows, shift, to);
+  where_shifted(shift, [&](auto shifted) {
+    if (w != nullptr)
+      sum_rows<T, true, shifted.value>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows, shift, to);
+    else
+      sum_rows<T, false, shifted.value>(static_cast<const Raw*>(x), nullptr, rows, shift, to);
+  });
 }
 
 /// d = hi + lo exactly; adds the products with their errors.
@@ -334,14 +381,14 @@ inline void take_precisely(Folded& s, Doubles x, Doubles minus_k, Doubles w, std
   const Doubles square = d * d;
   s.dd.add(square);
   s.dd.lo += fma(d, d, -square) + (d + d) * e;
-  s.most_d = larger(s.most_d, magnitude(d));
+  s.most_d = larger_magnitude(s.most_d, d);
   if constexpr (Weighted) {
     s.w.add(w);
     const Doubles product = w * d;
     s.wd.add(product);
     s.wd.lo += fma(w, d, -product) + w * e;
     s.ww = {fma(w, w, s.ww.hi), s.ww.lo};
-    s.most_w = larger(s.most_w, magnitude(w));
+    s.most_w = larger_magnitude(s.most_w, w);
   }
 }
 
@@ -404,10 +451,10 @@ template <class T>
 struct Ends {
   typename T::Bits low, high;
 };
-template <class T, bool Weighted>
+template <class T, bool Weighted, bool Shifted = true>
 inline Ends<T> ends(Doubles x, Doubles w, Doubles shift, Doubles slope, Doubles weight, Doubles low_constant,
                     Doubles high_constant) {
-  const Doubles d = x - shift;
+  const Doubles d = Shifted ? x - shift : x;
   Doubles low = low_constant;
   Doubles high = high_constant;
   if constexpr (Weighted) {
@@ -424,7 +471,7 @@ inline Ends<T> ends(Doubles x, Doubles w, Doubles shift, Doubles slope, Doubles 
   return {T::narrow(low), T::narrow(high)};
 }
 
-template <class T, bool Weighted>
+template <class T, bool Weighted, bool Shifted>
 std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& in,
                               typename T::Raw* y, const Rows& out, const Line& line, std::int64_t* open) {
   constexpr int unroll = 8;
@@ -445,13 +492,15 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
     const typename T::Raw* pw = Weighted ? w + row * in.stride : px;
     typename T::Raw* py = y + row * out.stride;
     const std::int64_t base = row * in.length;
+    const std::int64_t ahead = row + 1 < in.rows ? out.stride : 0;
     std::int64_t i = 0;
     const auto both = [&](std::int64_t at) {
-      return ends<T, Weighted>(T::load(px + at), Weighted ? T::load(pw + at) : Doubles{}, shift, slope,
+      return ends<T, Weighted, Shifted>(T::load(px + at), Weighted ? T::load(pw + at) : Doubles{}, shift, slope,
                                weight, low, high);
     };
     for (; i + unroll * width <= in.length; i += unroll * width) {
       typename T::Bits any{};
+      prefetch<unroll * width>(py + i + ahead);
       for (int j = 0; j < unroll; ++j) {
         const Ends<T> e = both(i + j * width);
         any |= e.low ^ e.high;
@@ -480,11 +529,13 @@ template <class T>
 std::int64_t row_elements(const void* x, const void* w, const Rows& in, void* y, const Rows& out,
                           const Line& line, std::int64_t* open) {
   using Raw = typename T::Raw;
-  if (w != nullptr)
-    return elements_of_rows<T, true>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), in,
-                                     static_cast<Raw*>(y), out, line, open);
-  return elements_of_rows<T, false>(static_cast<const Raw*>(x), nullptr, in, static_cast<Raw*>(y), out, line,
-                                    open);
+  return where_shifted(line.shift, [&](auto shifted) {
+    if (w != nullptr)
+      return elements_of_rows<T, true, shifted.value>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), in,
+                                                      static_cast<Raw*>(y), out, line, open);
+    return elements_of_rows<T, false, shifted.value>(static_cast<const Raw*>(x), nullptr, in, static_cast<Raw*>(y),
+                                                     out, line, open);
+  });
 }
 
 // --- f64: the same test on a double-double ---
