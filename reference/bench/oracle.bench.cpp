@@ -125,7 +125,7 @@ Row measure(const Work& work, int repeat) {
     certified_forward(f);  // the statistics
 
   std::vector<std::function<void()>> calls;
-  calls.push_back([&] { row.effort = certified_forward(f); });
+  calls.push_back([&] { row.effort = work.backward ? certified_backward(b) : certified_forward(f); });
   std::vector<unsigned char> copy(x.size());
   calls.push_back([&] {
     if (work.threads == 1) {
@@ -268,8 +268,7 @@ int run(int argc, char** argv) {
   };
   std::vector<Row> rows;
   for (const Work& work : works)
-    if (!work.backward)
-      rows.push_back(measure(work, work.shape.elements() > 10'000'000 ? std::max(1, repeat / 3) : repeat));
+    rows.push_back(measure(work, work.shape.elements() > 10'000'000 ? std::max(1, repeat / 3) : repeat));
   const double hundred = mpfr_hundred_digits();
   if (json)
     print_json(rows, hundred);

@@ -299,7 +299,8 @@ inline Doubles cut(Doubles v, std::int64_t count) {
 }
 
 template <class T, bool Weighted, bool Shifted>
-void sum_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& rows, double shift, Moments& to) {
+void sum_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& rows, double shift,
+              Moments& to) {
   constexpr int unroll = 4;
   const Doubles k = all(shift);
   Folded folded;
@@ -358,7 +359,8 @@ void row_moments(const void* x, const void* w, const Rows& rows, double shift, M
   using Raw = typename T::Raw;
   where_shifted(shift, [&](auto shifted) {
     if (w != nullptr)
-      sum_rows<T, true, shifted.value>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows, shift, to);
+      sum_rows<T, true, shifted.value>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows, shift,
+                                       to);
     else
       sum_rows<T, false, shifted.value>(static_cast<const Raw*>(x), nullptr, rows, shift, to);
   });
@@ -495,8 +497,8 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
     const std::int64_t ahead = row + 1 < in.rows ? out.stride : 0;
     std::int64_t i = 0;
     const auto both = [&](std::int64_t at) {
-      return ends<T, Weighted, Shifted>(T::load(px + at), Weighted ? T::load(pw + at) : Doubles{}, shift, slope,
-                               weight, low, high);
+      return ends<T, Weighted, Shifted>(T::load(px + at), Weighted ? T::load(pw + at) : Doubles{}, shift,
+                                        slope, weight, low, high);
     };
     for (; i + unroll * width <= in.length; i += unroll * width) {
       typename T::Bits any{};
@@ -531,10 +533,10 @@ std::int64_t row_elements(const void* x, const void* w, const Rows& in, void* y,
   using Raw = typename T::Raw;
   return where_shifted(line.shift, [&](auto shifted) {
     if (w != nullptr)
-      return elements_of_rows<T, true, shifted.value>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), in,
-                                                      static_cast<Raw*>(y), out, line, open);
-    return elements_of_rows<T, false, shifted.value>(static_cast<const Raw*>(x), nullptr, in, static_cast<Raw*>(y),
-                                                     out, line, open);
+      return elements_of_rows<T, true, shifted.value>(static_cast<const Raw*>(x), static_cast<const Raw*>(w),
+                                                      in, static_cast<Raw*>(y), out, line, open);
+    return elements_of_rows<T, false, shifted.value>(static_cast<const Raw*>(x), nullptr, in,
+                                                     static_cast<Raw*>(y), out, line, open);
   });
 }
 

@@ -104,6 +104,53 @@ void compare_forward(Case c, Layout x_layout, Layout y_layout, int threads, Tall
     }
 }
 
+void compare_backward(const Case& c, Layout x_layout, Layout y_layout, int threads, Tally& tally) {
+  const Problem& p = c.problem;
+  const Truth truth = truth_of(c);
+  const Stored x = stored(p.shape, p.data, placement(p.shape, x_layout, 7, 0), c.x);
+  const Stored dy = stored(p.shape, p.data, placement(p.shape, x_layout, 9, 2), c.dy);
+  Stored dx = stored(p.data, placement(p.shape, y_layout, 8, 1));
+  const Stored gamma = stored(p.stats, c.gamma);
+  const Stored saved_mean = stored(p.stats, c.saved_mean);
+  const Stored saved_invstd = stored(p.stats, c.saved_invstd);
+  const std::vector<double> none(static_cast<std::size_t>(p.shape.channels));
+  Stored dgamma = stored(p.stats, none);
+  Stored dbeta = stored(p.stats, none);
+  BackwardBuffers b;
+  b.shape = p.shape;
+  b.data = p.data;
+  b.stats = p.stats;
+  b.x_placement = x.where;
+  b.dy_placement = dy.where;
+  b.dx_placement = dx.where;
+  b.x = data(x);
+  b.dy = data(dy);
+  b.dx = data(dx);
+  b.gamma = data(gamma);
+  b.saved_mean = data(saved_mean);
+  b.saved_invstd = data(saved_invstd);
+  b.dgamma = data(dgamma);
+  b.dbeta = data(dbeta);
+  b.threads = threads;
+  tally.effort += certified_backward(b);
+  const auto see = [&](const char* what, const Format& format, std::uint64_t got, double want) {
+    ++tally.compared;
+    if (same_bits(format, got, want))
+      return;
+    if (tally.differing++ == 0)
+      tally.first =
+          std::string(what) + " " + std::to_string(decode(format, got)) + " for " + std::to_string(want);
+  };
+  each_place(p.shape, dx.where, [&](std::int64_t place, std::size_t i) {
+    see("dx", p.data, dx.bits(place), truth[Output::dx].rn[i]);
+  });
+  for (std::int64_t k = 0; k < p.shape.channels; ++k) {
+    const auto at = static_cast<std::size_t>(k);
+    see("dgamma", p.stats, dgamma.bits(k), truth[Output::dgamma].rn[at]);
+    see("dbeta", p.stats, dbeta.bits(k), truth[Output::dbeta].rn[at]);
+  }
+}
+
 /// A case as the buffers can state it: documented semantics.
 Case plain_case(Numbers& numbers, Pass pass, const Format& data_format, const Format& stats) {
   for (;;) {
@@ -117,18 +164,22 @@ Case plain_case(Numbers& numbers, Pass pass, const Format& data_format, const Fo
   }
 }
 
-TEST(Raw, ForwardHasTheBitsOfTheTruthInEveryFormatAndLayout) {
+TEST(Raw, HasTheBitsOfTheTruthInEveryFormatAndLayout) {
   const std::pair<Format, Format> types[]{{f64, f64}, {f32, f32},  {f16, f32},
                                           {f16, f16}, {bf16, f32}, {bf16, bf16}};
   Numbers numbers(31);
-  for (const Pass pass : {Pass::forward_training, Pass::forward_inference})
+  for (const Pass pass : {Pass::forward_training, Pass::forward_inference, Pass::backward_training})
     for (const auto& [data_format, stats] : types)
       for (const Layout x_layout : all_layouts) {
         Tally tally;
         while (tally.compared < 20000) {
           const Case c = plain_case(numbers, pass, data_format, stats);
           const Layout y_layout = numbers.integer(0, 4) == 0 ? Layout::contiguous : x_layout;
-          compare_forward(c, x_layout, y_layout, numbers.integer(0, 8) == 0 ? 3 : 1, tally);
+          const int threads = numbers.integer(0, 8) == 0 ? 3 : 1;
+          if (pass == Pass::backward_training)
+            compare_backward(c, x_layout, y_layout, threads, tally);
+          else
+            compare_forward(c, x_layout, y_layout, threads, tally);
           ASSERT_EQ(tally.differing, 0)
               << to_string(pass) << " " << data_format.name << "/" << stats.name << " " << to_string(x_layout)
               << " " << to_string(c.problem.shape) << ": " << tally.first;
