@@ -18,7 +18,7 @@ struct SumErrors {
   double first, second;
 };
 /// Of row_moments and column_moments.
-inline constexpr SumErrors plain_errors{(fold_depth + 6) * unit, (fold_depth + 6) * unit};
+inline constexpr SumErrors plain_errors{(fold_depth + 0.5) * unit, (fold_depth + 2.5) * unit};
 /// Of row_moments_precise, for n values.
 inline SumErrors precise_errors(std::int64_t n) {
   const double g = (static_cast<double>(n) + 32) * 0x1p-105;
