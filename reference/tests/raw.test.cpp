@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "arbiter.h"
 #include "line.h"
 #include "normproof/reference/certified.h"
 #include "normproof/reference/truth.h"
@@ -351,31 +352,42 @@ TEST(Bounds, OfQuotientsAndRootsHold) {
   EXPECT_GT(root, 0.05);
 }
 
-/// Elements that lie ever nearer to a midpoint of f32: gamma + beta is one, and eps moves y off it by about
-/// eps / 2.
+/// Elements that lie ever nearer to a midpoint of f32, x = +-c: y = gamma c / sqrt(c^2 + eps) + beta is below
+/// gamma + beta, a midpoint, by about gamma eps / (2 c^2).
 int wrong_near_ties(double scale) {
+  Numbers numbers(45);
   int wrong = 0;
-  for (int k = 26; k <= 110; ++k) {
+  for (int k = 20; k <= 110; ++k) {
     const double eps = std::ldexp(1.0, -k);
-    for (std::int64_t m = 0; m < 64; ++m) {
-      const double gamma = 1 + static_cast<double>(m) * 0x1p-6;
-      const double beta = 0x1p-24;
-      for (const double x : {1.0, -1.0}) {
-        std::vector<double> values(8, 1.0);
-        for (std::size_t i = 0; i < 4; ++i)
-          values[i] = -1;
-        const double b = x > 0 ? beta : -beta;
-        Moments sums;
-        raw_lanes(f64).row_moments(values.data(), nullptr, {1, 8, 8}, 0, sums);
-        const auto line = forward_line(plain_statistics(sums, 8), sums, 0, gamma, b, eps, scale);
-        if (!line)
-          continue;
-        const double value = line->constant + line->slope * x;
-        const Decided got = lanes().round(Grid(f32), {value, 0, line->error});
-        // |y| is below the midpoint gamma + 2^-24: it rounds to gamma.
-        if (got.certain && got.rn != (x > 0 ? gamma : -gamma))
-          ++wrong;
-      }
+    for (int round = 0; round < 64; ++round) {
+      const double c = std::abs(numbers.number(f32, 0, 0));
+      const double gamma = std::abs(numbers.number(f32, 0, 0));
+      const double beta = numbers.bits() % 2 == 0 ? 0x1p-24 : 3 * 0x1p-24;
+      std::vector<double> values(8, c);
+      for (std::size_t i = 0; i < 4; ++i)
+        values[i] = -c;
+      Moments sums;
+      raw_lanes(f64).row_moments(values.data(), nullptr, {1, 8, 8}, 0, sums);
+      const auto line = forward_line(plain_statistics(sums, 8), sums, 0, gamma, beta, eps, scale);
+      if (!line)
+        continue;
+      const Decided got = lanes().round(Grid(f32), {line->constant + line->slope * c, 0, line->error});
+      if (!got.certain)
+        continue;
+      Effort effort;
+      const Quotient root{Dyadic(c) * Dyadic(c) + Dyadic(eps), 1};
+      const Rounded truth = settle(
+          f32,
+          [&](auto tier) {
+            using Number = Ball<RealOf<tier>>;
+            return Number(gamma) * (Number(c) / sqrt(Number(c) * Number(c) + Number(eps))) + Number(beta);
+          },
+          [&](const Dyadic& m) {
+            return static_cast<Side>(
+                compare_scaled_root({Dyadic(gamma) * Dyadic(c), 1}, root, Dyadic(beta), m));
+          },
+          effort);
+      wrong += got.rn == truth.rn ? 0 : 1;
     }
   }
   return wrong;
