@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "raw_lanes.h"
+
 namespace normproof::reference {
 
 namespace baseline {
@@ -46,6 +48,16 @@ const Lanes* const* all_lanes() {
 const Lanes& lanes() {
   static const Lanes& best = *all_lanes()[0];
   return best;
+}
+
+const RawLanes& raw_lanes(const Format& format) {
+  std::size_t place = 0;
+  for (const Format& known : {f64, f32, f16, bf16}) {
+    if (known == format)
+      break;
+    ++place;
+  }
+  return lanes().raw[place];
 }
 
 }  // namespace normproof::reference

@@ -55,9 +55,14 @@ struct Extent {
   bool finite;
 };
 
+struct RawLanes;
+
 struct Lanes {
   const char* name;
+  const RawLanes* raw;  ///< by format: f64, f32, f16, bf16 (raw_lanes.h)
   Decided (*decide)(const Grid&, const Enclosed&);
+  /// The same where `off` is not wanted and need not be good.
+  Decided (*round)(const Grid&, const Enclosed&);
   /// rn and off of n elements; dy and v may be null (then their terms are left out). Indices of those that
   /// the test could not decide go to `open` (room for n); returns how many.
   std::int64_t (*decide_all)(const Grid&, const Form&, const double* x, const double* dy, const double* v,

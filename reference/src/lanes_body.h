@@ -45,9 +45,10 @@ inline Pair sum(Pair a, Pair b) {
   return two_sum(s.hi, s.lo + (a.lo + b.lo));
 }
 
-/// The rounding test. hi + lo is normalised; the truth is within `error` of it.
+/// The rounding test. hi + lo is normalised; the truth is within `error` of it. `precision` of a spacing is
+/// what `error` may be at most.
 template <bool Wide>
-inline Decided decided(const Grid& grid, double hi, double lo, double error) {
+inline Decided decided(const Grid& grid, double hi, double lo, double error, double precision) {
   const double size = magnitude(hi);
   const double own = from_bits(bits_of(size) & exponent_mask);  // the binade of hi
   const double binade = own < grid.least ? grid.least : own;
@@ -76,15 +77,23 @@ inline Decided decided(const Grid& grid, double hi, double lo, double error) {
   constexpr double most = 0x1.fffffffffffffp-2;  // only a tie is 1/2
   off = off > most ? most : off < -most ? -most : off;
   off = magnitude(rounded) >= 2 * binade ? 0.5 * off : off;  // up into the next binade
-  bool certain = (magnitude(from_midpoint) > error) & (error <= spacing * off_precision) & (size > error) &
-                 (magnitude(rounded) <= grid.largest) & (size < 0x1p1000);
+  // As integers: nothing here may branch.
+  int certain = int{magnitude(from_midpoint) > error} & int{error <= spacing * precision} &
+                int{size > error} & int{magnitude(rounded) <= grid.largest} & int{size < 0x1p1000};
   if constexpr (Wide)  // below a power of two the numbers are twice as dense
-    certain = certain & ((size != own) | (lo * hi >= 0) | (magnitude(lo) < 0.125 * spacing));
-  return {__builtin_copysign(rounded, hi), off, certain};
+    certain &= int{size != own} | int{lo * hi >= 0} | int{magnitude(lo) < 0.125 * spacing};
+  return {__builtin_copysign(rounded, hi), off, certain != 0};
 }
 
+Decided decide_to(const Grid& grid, const Enclosed& v, double precision) {
+  return grid.wide ? decided<true>(grid, v.hi, v.lo, v.error, precision)
+                   : decided<false>(grid, v.hi, v.lo, v.error, precision);
+}
 Decided decide(const Grid& grid, const Enclosed& v) {
-  return grid.wide ? decided<true>(grid, v.hi, v.lo, v.error) : decided<false>(grid, v.hi, v.lo, v.error);
+  return decide_to(grid, v, off_precision);
+}
+Decided round(const Grid& grid, const Enclosed& v) {
+  return decide_to(grid, v, 0.25);
 }
 
 /// Terms: 1 with x, 2 with x and dy, 3 with x, dy and v.
@@ -112,7 +121,7 @@ std::int64_t decide_form(const Grid& grid, const Form& f, const double* x, const
         t = sum(t, product(c.hi[3], c.lo[3], v[at], 0));
         error += c.error[3] * magnitude(v[at]);
       }
-      const Decided result = decided<Wide>(g, t.hi, t.lo, error);
+      const Decided result = decided<Wide>(g, t.hi, t.lo, error, off_precision);
       rn[at] = result.rn;
       off[at] = result.off;
       const std::int64_t doubtful = result.certain ? 0 : 1;
@@ -188,18 +197,11 @@ bool representable(const Grid& grid, const double* values, std::int64_t n) {
     const double own = from_bits(bits_of(size) & exponent_mask);
     const double binade = own < g.least ? g.least : own;
     const double magic = binade * g.unit * 0x1.8p52;
-    const bool on_grid = ((size + magic) - magic == size) & (size <= g.largest);
-    wrong |= on_grid | (size == infinity) | (size != size) ? 0 : 1;
+    const int on_grid = int{(size + magic) - magic == size} & int{size <= g.largest};
+    wrong |= 1 - (on_grid | int{size == infinity} | int{size != size});
   }
   return wrong == 0 || g.wide;
 }
 
 }  // namespace
-
-extern const Lanes table;
-const Lanes table{
-#define NORMPROOF_TEXT_OF(name) #name
-#define NORMPROOF_TEXT(name) NORMPROOF_TEXT_OF(name)
-    NORMPROOF_TEXT(NORMPROOF_LANES), decide, decide_all, extent, representable};
-
 }  // namespace normproof::reference::NORMPROOF_LANES
