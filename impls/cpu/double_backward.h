@@ -1,5 +1,6 @@
 // The second order: the gradients of <v_x, dx> + <v_gamma, dgamma> + <v_beta, dbeta> with respect to dy, x
-// and gamma, in the expanded form of spec/bounds/double_backward.md, accumulated and computed in double.
+// and gamma, in the expanded form of spec/bounds/double_backward.md, accumulated and computed in double; at
+// the saved statistics, or at the running ones, which are constants.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@ struct SecondOrderChannel {
   double n;
   double dy, dy_xhat;      ///< sum dy, sum dy xhat
   double v, v_xhat, v_dy;  ///< sum v_x, sum v_x xhat, sum v_x dy
+  bool with_v_gamma;
 };
 
 /// The closed form; the wrong kernels change one of its terms.
@@ -33,9 +35,23 @@ struct SecondOrder {
   }
 };
 
-template <class Form = SecondOrder>
+/// The same where the statistics do not depend on x. The term of an absent v_gamma is not there, so that an x
+/// that is not finite has no say (BN-DBL-6).
+struct SecondOrderInInference {
+  static double grad_dy(const SecondOrderChannel& c, double xhat, double v) {
+    return c.gamma * c.invstd * v + (c.with_v_gamma ? c.v_gamma * xhat : 0) + c.v_beta;
+  }
+  static double grad_gamma(const SecondOrderChannel& c) { return c.invstd * c.v_dy; }
+  static double grad_x(const SecondOrderChannel& c, double, double dy, double) {
+    return c.with_v_gamma ? c.v_gamma * c.invstd * dy : 0;
+  }
+};
+
+template <class Form = SecondOrder, class InInference = SecondOrderInInference>
 struct DoubleBackward {
-  static void check(const np_problem& p) { check_common(p, {NP_DOUBLE_BACKWARD}); }
+  static void check(const np_problem& p) {
+    check_common(p, {NP_DOUBLE_BACKWARD, NP_DOUBLE_BACKWARD_INFERENCE});
+  }
 
   static void describe(const np_problem& p, np_capability& capability) {
     const Geometry g = geometry_of(p);
@@ -49,14 +65,29 @@ struct DoubleBackward {
   }
 
   template <class Data, class Stat>
-  static void run(const np_problem&, const np_tensors& t) {
+  static void run(const np_problem& p, const np_tensors& t) {
+    if (p.pass == NP_DOUBLE_BACKWARD)
+      run_as<Form, Data, Stat>(t, t.saved_mean, t.saved_invstd, [](double invstd) { return invstd; });
+    else
+      run_as<InInference, Data, Stat>(t, t.running_mean, t.running_var,
+                                      [&](double var) { return Rules::invstd(var, p.eps.value); });
+  }
+
+private:
+  template <class Terms, class Data, class Stat>
+  static void run_as(const np_tensors& t, const np_tensor* mean, const np_tensor* second,
+                     const auto& invstd_of) {
     const Geometry g = geometry_of(*t.x);
     auto* const channels = static_cast<SecondOrderChannel*>(t.workspace);
     load<Stat>(t, g, channels);
+    for (std::int64_t k = 0; k < g.channels; ++k) {
+      channels[k].mean = static_cast<double>(channels_of<const Stat>(mean)[k]);
+      channels[k].invstd = invstd_of(static_cast<double>(channels_of<const Stat>(second)[k]));
+    }
     sums<Data>(t, g, channels);
     const auto grad_gamma = channels_of<Stat>(t.grad_gamma);
     for (std::int64_t k = 0; k < g.channels; ++k)
-      grad_gamma[k] = static_cast<Stat>(Form::grad_gamma(channels[k]));
+      grad_gamma[k] = static_cast<Stat>(Terms::grad_gamma(channels[k]));
 
     // Where there is no v_x its place is taken by x, unread.
     const bool with_v = t.v_x != nullptr;
@@ -72,14 +103,13 @@ struct DoubleBackward {
           const SecondOrderChannel& c = channels[k];
           const double xhat = (static_cast<double>(x[at_x]) - c.mean) * c.invstd;
           const double v_i = with_v ? static_cast<double>(v[at_v]) : 0.0;
-          grad_dy[to_dy] = static_cast<Data>(Form::grad_dy(c, xhat, v_i));
-          grad_x[to_x] = static_cast<Data>(Form::grad_x(c, xhat, static_cast<double>(dy[at_dy]), v_i));
+          grad_dy[to_dy] = static_cast<Data>(Terms::grad_dy(c, xhat, v_i));
+          grad_x[to_x] = static_cast<Data>(Terms::grad_x(c, xhat, static_cast<double>(dy[at_dy]), v_i));
         },
         g, geometry_of(*t.dy), geometry_of(with_v ? *t.v_x : *t.x), geometry_of(*t.grad_dy),
         geometry_of(*t.grad_x));
   }
 
-private:
   template <class Stat>
   static void load(const np_tensors& t, const Geometry& g, SecondOrderChannel* channels) {
     const auto one = [](const np_tensor* tensor, std::int64_t k, double absent) {
@@ -87,13 +117,12 @@ private:
       return values ? static_cast<double>(values[k]) : absent;
     };
     for (std::int64_t k = 0; k < g.channels; ++k)
-      channels[k] = {.mean = one(t.saved_mean, k, 0),
-                     .invstd = one(t.saved_invstd, k, 0),
-                     .gamma = one(t.gamma, k, 1),
+      channels[k] = {.gamma = one(t.gamma, k, 1),
                      .v_gamma = one(t.v_gamma, k, 0),
                      .v_beta = one(t.v_beta, k, 0),
                      // Of an empty batch every sum is 0, and so is the gradient.
-                     .n = static_cast<double>(std::max<std::int64_t>(g.n, 1))};
+                     .n = static_cast<double>(std::max<std::int64_t>(g.n, 1)),
+                     .with_v_gamma = t.v_gamma != nullptr};
   }
 
   template <class Data>

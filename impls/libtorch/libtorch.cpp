@@ -262,7 +262,9 @@ struct BatchNorm {
 /// The gradient of at::native_batch_norm_backward, by autograd.
 template <at::DeviceType device>
 struct DoubleBackward {
-  static void check(const np_problem& p) { check_operands(p, native_dialect, device, {NP_DOUBLE_BACKWARD}); }
+  static void check(const np_problem& p) { 
+    check_operands(p, native_dialect, device, {NP_DOUBLE_BACKWARD, NP_DOUBLE_BACKWARD_INFERENCE});
+  }
 
   static void describe(const np_problem& p, np_capability& capability) {
     capability.outputs |= NP_OUT_GRAD_DY | NP_OUT_GRAD_X;
@@ -282,8 +284,8 @@ struct DoubleBackward {
         if (input.defined())
           inputs.push_back(input.set_requires_grad(true));
       const auto [dx, dgamma, dbeta] = at::native_batch_norm_backward(
-          dy, o.x, o.gamma, {}, {}, on_device(t.saved_mean, device), on_device(t.saved_invstd, device), true,
-          p.eps.value, {true, true, true});
+          dy, o.x, o.gamma, o.running_mean, o.running_var, on_device(t.saved_mean, device),
+          on_device(t.saved_invstd, device), p.pass == NP_DOUBLE_BACKWARD, p.eps.value, {true, true, true});
       std::vector<at::Tensor> outputs;
       std::vector<at::Tensor> cotangents;
       for (const auto& [output, given] : {std::pair{dx, t.v_x}, {dgamma, t.v_gamma}, {dbeta, t.v_beta}})

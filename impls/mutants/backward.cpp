@@ -257,6 +257,13 @@ struct GradGammaOfProducts : SecondOrder {
   static double grad_gamma(const SecondOrderChannel& c) { return c.invstd * c.v_dy; }
 };
 
+struct TrainingSecondOrderInEval : DoubleBackward<SecondOrder, SecondOrder> {
+  static void check(const np_problem& p) {
+    DoubleBackward::check(p);
+    only(p.pass == NP_DOUBLE_BACKWARD_INFERENCE, "in inference");
+  }
+};
+
 constexpr np_kernel kernels[] = {
     make_kernel<Backward<MeanTermDropped>>("mutant.dx_mean_term_dropped",
                                            "dx without the mean of dy, caught by BN-NUM-22, -24, -25", ""),
@@ -303,6 +310,10 @@ constexpr np_kernel kernels[] = {
                                                         "grad_gamma without invstd, caught by BN-NUM-30", ""),
     make_kernel<DoubleBackward<StatisticsConstant>>("mutant.second_order_statistics_constant",
                                                     "grad_x as in inference, caught by BN-NUM-31", ""),
+    make_kernel<TrainingSecondOrderInEval>(
+        "mutant.second_order_training_in_eval",
+        "the second order counts on statistics that depend on x in inference, caught by BN-NUM-32, -33, -34",
+        ""),
     make_kernel<DoubleBackward<GradGammaOfProducts>>(
         "mutant.second_order_grad_gamma_uncentred",
         "grad_gamma as invstd times sum v_x dy, caught by BN-NUM-30", "")};

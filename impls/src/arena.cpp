@@ -182,7 +182,7 @@ const std::vector<double>* values_of(const Case& c, Slot slot) {
 
 /// Whether the pass reads or writes such a tensor at all. What it does not is ignored, even if given.
 bool takes_part(Pass pass, Slot slot) {
-  const bool forward = pass == Pass::forward_training || pass == Pass::forward_inference;
+  const bool forward = is_forward(pass);
   const bool backward =
       pass == Pass::backward_training || pass == Pass::backward_inference || pass == Pass::gradient;
   switch (slot) {
@@ -193,12 +193,12 @@ bool takes_part(Pass pass, Slot slot) {
     return forward || pass == Pass::gradient;
   case Slot::running_mean:
   case Slot::running_var:
-    return forward || pass == Pass::backward_inference;
+    return forward || is_inference(pass);
   case Slot::dy:
     return !forward;
   case Slot::saved_mean:
   case Slot::saved_invstd:
-    return pass == Pass::backward_training || pass == Pass::double_backward;
+    return takes_saved(pass);
   case Slot::dx:
   case Slot::dgamma:
   case Slot::dbeta:
@@ -209,7 +209,7 @@ bool takes_part(Pass pass, Slot slot) {
   case Slot::grad_dy:
   case Slot::grad_x:
   case Slot::grad_gamma:
-    return pass == Pass::double_backward;
+    return is_second_order(pass);
   default:  // the forward's outputs and its counter
     return forward;
   }

@@ -62,6 +62,8 @@ std::int32_t pass_of(Pass pass) {
     return NP_GRADIENT;
   case Pass::double_backward:
     return NP_DOUBLE_BACKWARD;
+  case Pass::double_backward_inference:
+    return NP_DOUBLE_BACKWARD_INFERENCE;
   }
   return 0;
 }

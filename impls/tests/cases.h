@@ -80,19 +80,19 @@ inline Case exact_case(Pass pass, Shape shape, Formats formats, Layout layout = 
     c.running_mean[static_cast<std::size_t>(k)] = static_cast<double>(k % 5);
     c.running_var[static_cast<std::size_t>(k)] = 3.5;
   }
-  if (pass == Pass::forward_training || pass == Pass::forward_inference)
+  if (is_forward(pass))
     return c;
   for (std::int64_t i = 0; i < problem.shape.elements(); ++i) {
     c.dy.push_back(at(i * i / 3, {1, 0, -1, 2, -2, 1, 3}));
-    if (pass == Pass::double_backward)
+    if (is_second_order(pass))
       c.v_x.push_back(at(i * i / 5, {0, 1, 2, -1, -1}));
   }
-  if (pass == Pass::backward_training || pass == Pass::double_backward)
+  if (takes_saved(pass))
     for (std::int64_t k = 0; k < problem.shape.channels; ++k) {
       c.saved_mean.push_back(static_cast<double>(k % 7));
       c.saved_invstd.push_back(0.5);
     }
-  if (pass == Pass::double_backward)
+  if (is_second_order(pass))
     for (std::int64_t k = 0; k < problem.shape.channels; ++k) {
       c.v_gamma.push_back(at(k, {1, 0.5, -1}));
       c.v_beta.push_back(at(k, {-1, 2}));

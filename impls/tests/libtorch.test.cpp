@@ -64,7 +64,8 @@ TEST(LibTorch, ReportsWhatTheOperatorReturnsInEveryLayoutAndFormat) {
 /// The bundled kernels are exact on these data (kernels.test.cpp).
 TEST(LibTorch, GradientsOfEveryPassLayoutAndFormat) {
   for (const Pass pass :
-       {Pass::backward_training, Pass::backward_inference, Pass::gradient, Pass::double_backward})
+       {Pass::backward_training, Pass::backward_inference, Pass::gradient, Pass::double_backward,
+        Pass::double_backward_inference})
     for (const std::string_view dialect : {native_dialect, functional_dialect})
       for (const Formats& formats : all_formats)
         for (const Layout layout : all_layouts)
@@ -74,7 +75,7 @@ TEST(LibTorch, GradientsOfEveryPassLayoutAndFormat) {
             Case c = exact_case(pass, shape, formats, layout);
             c.problem.dialect = dialect;
             c.problem.semantics = dialect_named(dialect)->semantics;
-            const bool second = pass == Pass::double_backward;
+            const bool second = is_second_order(pass);
             const std::string where = std::string(" ") + std::string(formats.data.name) + '/' +
                                       std::string(formats.stats.name) + ' ' + to_string(shape) + ' ' +
                                       std::string(to_string(layout)) + ' ' + std::string(to_string(pass));

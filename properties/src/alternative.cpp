@@ -194,7 +194,7 @@ Tracked Model::invstd(const Alternative& a, const Tracked& v) const {
   // Where the variance is nothing but roundings its root is anything.
   const bool drowned = under.slack * sum_.u > 0.25 * under.size();
   if (under.v.hi == 0 && under.slack == 0 && case_.problem.semantics.zero_eps == ZeroEps::zero_invstd &&
-      case_.problem.pass != Pass::forward_inference && case_.problem.pass != Pass::backward_inference)
+      !is_inference(case_.problem.pass))
     return {0, 0};
   Tracked r;
   switch (a.root) {
@@ -276,6 +276,7 @@ Prediction Model::predict(const Alternative& a, std::int64_t channel) const {
     backward(a, channel, out);
     break;
   case Pass::double_backward:
+  case Pass::double_backward_inference:
     second(a, channel, out);
     break;
   }
@@ -552,11 +553,14 @@ void Model::second(const Alternative& a, std::int64_t channel, Prediction& out) 
     out.outputs[index(output)].push_back(value);
   };
   const Statistics own = batch(a, channel);
-  const Tracked m = a.mean == Source::batch ? own.mean : Tracked(case_.saved_mean[at]);
-  const Tracked saved(case_.saved_invstd[at]);
-  const Tracked r = a.variance == Source::batch          ? invstd(a, own.variance)
-                    : a.saved_means == Meaning::variance ? invstd(a, saved)
-                                                         : saved;
+  const bool inference = is_inference(case_.problem.pass);
+  const Tracked given_mean(inference ? case_.running_mean[at] : case_.saved_mean[at]);
+  const Tracked given(inference ? case_.running_var[at] : case_.saved_invstd[at]);
+  const Tracked m = a.mean == Source::batch ? own.mean : given_mean;
+  const Tracked r = a.variance == Source::batch                       ? invstd(a, own.variance)
+                    : inference || a.saved_means == Meaning::variance ? invstd(a, given)
+                                                                      : given;
+  const bool constant = a.second_constant != inference;
   const Tracked gamma(parameter(case_.gamma, case_.beta, a.gamma, channel, 1));
   const double* x = case_.channel(channel);
   const double* dy = values(case_.dy, channel);
@@ -583,14 +587,14 @@ void Model::second(const Alternative& a, std::int64_t channel, Prediction& out) 
   const Tracked G = of_dy.value(), H = of_dy_xhat.value(), V = of_v.value(), W = of_v_xhat.value(),
                 Z = of_v_dy.value();
   const Tracked Q = Z - V * G / count - W * H / count;
-  const Tracked once = a.grad_gamma_of_products ? Z : Q;
+  const Tracked once = a.grad_gamma_of_products != inference ? Z : Q;
   put(Output::grad_gamma, a.grad_gamma_without_invstd ? once : r * once);
   const Tracked factor = gamma * r * (a.invstd_once ? Tracked(1) : r) / count;
   for (std::int64_t i = 0; i < n(); ++i) {
     const Tracked h = xhat(i);
     const Tracked q = Tracked(dy[i]) - G / count - h * H / count;
     const Tracked p = v(i) - V / count - h * W / count;
-    Tracked grad_dy = gamma * r * (a.second_constant ? v(i) : p) + v_gamma * h + v_beta;
+    Tracked grad_dy = gamma * r * (constant ? v(i) : p) + v_gamma * h + v_beta;
     grad_dy.slack += 4 * (gamma.size() * r.size() *
                               (v(i).size() + V.size() / count.size() + h.size() * W.size() / count.size()) +
                           v_gamma.size() * h.size() + v_beta.size());
@@ -603,7 +607,7 @@ void Model::second(const Alternative& a, std::int64_t channel, Prediction& out) 
       bracket = bracket + W * q;
     if (a.triple_once)
       bracket = bracket + Tracked(2) * h * W * H / count;
-    Tracked grad_x = a.second_constant || a.grad_x_constant ? v_gamma * r * Tracked(dy[i])
+    Tracked grad_x = constant || a.grad_x_constant != inference ? v_gamma * r * Tracked(dy[i])
                                                             : v_gamma * r * q - factor * bracket;
     const double terms =
         h.size() * (Z.size() + (V.size() * G.size() + 3 * W.size() * H.size()) / count.size()) +

@@ -81,6 +81,7 @@ struct Alternative {
   // Second order.
   bool no_v_x = false, no_v_gamma = false, no_v_beta = false;
   bool triple_once = false, grad_gamma_of_products = false, grad_gamma_without_invstd = false;
+  /// These three and grad_gamma_of_products: as in inference; in inference, as in training.
   bool second_constant = false, grad_x_constant = false, invstd_once = false;
   bool no_q_term = false, no_p_term = false;
   // Everywhere.

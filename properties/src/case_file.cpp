@@ -192,7 +192,7 @@ void read_backward(const Reader& in, Case& c) {
     none("saved_mean");
     none("saved_invstd");
   }
-  if (p.pass != Pass::double_backward) {
+  if (!is_second_order(p.pass)) {
     for (const std::string_view field : {"v_x", "v_gamma", "v_beta"})
       none(field);
     return;
@@ -304,7 +304,7 @@ Case read_fields(const json& object, const Tensors& tensors, const std::string& 
   if (p.running) {
     c.running_mean = in.tensor("running_mean", channels, p.stats);
     c.running_var = in.tensor("running_var", channels, p.stats);
-  } else if (uses_running(p.pass)) {
+  } else if (is_inference(p.pass)) {
     throw std::invalid_argument(fmt::format(
         "{}: field 'running_mean' is missing; inference normalises with the statistics that are given",
         origin));

@@ -99,6 +99,10 @@ bool outputs_fit(const Case& c, std::int64_t index, const Normaliser& by) {
            (1 + gamma) * (1 + r) * (1 + r) * (1 + m.deviation) * (1 + m.g1) <= most;
   case Pass::backward_inference:
     return fits(m.g1, p.stats) && fits(m.h1, p.stats) && fits(gr * m.dy, p.data);
+  case Pass::double_backward_inference: {
+    const double a = at(c.v_gamma, index, 0), b = at(c.v_beta, index, 0);
+    return fits(r * m.z1, p.stats) && fits(gr * m.v + a * xhat + b, p.data) && fits(a * r * m.dy, p.data);
+  }
   case Pass::double_backward: {
     const double a = at(c.v_gamma, index, 0), b = at(c.v_beta, index, 0);
     const double of_gamma = r * (m.z1 + (m.v1 * m.g1 + m.w1 * m.h1) / n);
@@ -124,7 +128,7 @@ bool channel_fits(const Case& c, std::int64_t index) {
   Normaliser by;
   if (takes_saved(p.pass)) {
     by = {c.saved_mean[static_cast<std::size_t>(index)], at(c.saved_invstd, index, 1)};
-  } else if (uses_running(p.pass)) {
+  } else if (is_inference(p.pass)) {
     const double variance = c.running_var[static_cast<std::size_t>(index)];
     by = {c.running_mean[static_cast<std::size_t>(index)], 1 / std::sqrt(variance + p.eps)};
     if (!(by.invstd - by.invstd == 0))

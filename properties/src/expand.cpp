@@ -34,7 +34,7 @@ void fill_affine(Case& c, const Recipe& r, const Format& stats, bool exact, std:
 void fill_running(Case& c, const Recipe& r, const Format& stats, const Centre& centre, std::int64_t channel) {
   const auto at = static_cast<std::uint64_t>(channel);
   const Draw mean(r.seed, Stream::running_mean, at), variance(r.seed, Stream::running_var, at);
-  const bool inference = uses_running(r.pass);
+  const bool inference = is_inference(r.pass);
   const int128 near = normal(mean, 0);
   const int128 spread = (int128{1} << (fraction_bits - 3)) + 15 * (uniform(variance, 0) >> 3);
   if (!inference) {
@@ -69,7 +69,7 @@ void fill_backward(Case& c, const Recipe& r, const RegimeEntry& entry, std::int6
     c.saved_mean.push_back(saved.mean);
     c.saved_invstd.push_back(saved.invstd);
   }
-  if (r.pass != Pass::double_backward)
+  if (!is_second_order(r.pass))
     return;
   const Cotangents given = cotangents(r);
   const auto one_of = [&](Stream stream, const Format& format, std::uint64_t i) {

@@ -131,21 +131,28 @@ double permitted_dx_link(const GradientProblem& problem, const ReportedGradients
 }
 
 SecondOrderBounds::SecondOrderBounds(const GradientProblem& problem, const SecondOrderSums& sums,
-                                     const Reduction& sum)
+                                     const Reduction& sum, const StatisticsUsed& used)
     : problem_(problem),
       sums_(sums),
       u_(sum.u),
       D_(sum.wide ? 1 : sum.depth),
-      c_(conversion_of_n(problem)) {
+      c_(conversion_of_n(problem)),
+      rho_(used.rho) {
   const reference::GradientFacts& f = problem.facts;
   const double n = static_cast<double>(problem.n);
   const double r = f.invstd;
+  const double grown = 1 + r * (1 + rho_);
   if (sum.wide)
     omega_ = omega(n, u_);
-  underflow_ = 64 * sum.eta * square(n) * (1 + std::abs(problem.gamma)) * (1 + sums.a) * square(1 + r) *
-               cube(1 + r) * (1 + sums.max_dy) * (1 + sums.max_v) * cube(1 + f.max_deviation);
-  // BN-NUM-30.
+  underflow_ = 64 * sum.eta * square(n) * (1 + std::abs(problem.gamma)) * (1 + sums.a) * square(grown) *
+               cube(grown) * (1 + sums.max_dy) * (1 + sums.max_v) * cube(1 + f.max_deviation);
   const double S1 = r * sums.Z1;
+  if (problem.inference) {  // BN-NUM-33
+    const double wide = (1 + accumulated(28 + 2 * c_, u_)) * omega_ * S1;
+    grad_gamma_ = bound_in_inference(accumulated(D_ + 2, u_) * S1 + wide, S1);
+    return;
+  }
+  // BN-NUM-30.
   const double S2 = r * (sums.V1 * f.G1 + sums.W1 * f.H1) / n;
   grad_gamma_ = bound(0, S1, S2, 0, D_ + 8 + 2 * c_, 2 * D_ + 14 + c_);
 }
@@ -156,23 +163,31 @@ double SecondOrderBounds::bound(double S0, double S1, double S2, double k0, doub
                underflow_);
 }
 
-double SecondOrderBounds::grad_dy(double v, double deviation) const {  // BN-NUM-29
+double SecondOrderBounds::bound_in_inference(double e, double S) const {
+  return widen((1 + rho_) * e + rho_ * S + underflow_);
+}
+
+double SecondOrderBounds::grad_dy(double v, double deviation) const {  // BN-NUM-29, -32
   const double n = static_cast<double>(problem_.n);
   const double r = problem_.facts.invstd;
   const double xh = deviation * r;
   const double gr = std::abs(problem_.gamma) * r;
   const double S0 = gr * std::abs(v) + sums_.a * xh + sums_.b;
+  if (problem_.inference)
+    return bound_in_inference(accumulated(5, u_) * S0, S0);
   const double S1 = gr * (sums_.V1 + xh * sums_.W1) / n;
   return bound(S0, S1, 0, 10 + 2 * c_, D_ + 16 + c_, 0);
 }
 
-double SecondOrderBounds::grad_x(double v, double dy, double deviation) const {  // BN-NUM-31
+double SecondOrderBounds::grad_x(double v, double dy, double deviation) const {  // BN-NUM-31, -34
   const reference::GradientFacts& f = problem_.facts;
   const double n = static_cast<double>(problem_.n);
   const double r = f.invstd;
   const double xh = deviation * r;
   const double grr = std::abs(problem_.gamma) * r * r / n;
   const double S0 = sums_.a * r * std::abs(dy);
+  if (problem_.inference)
+    return bound_in_inference(accumulated(2, u_) * S0, S0);
   const double S1 = grr * (f.H1 * std::abs(v) + sums_.W1 * std::abs(dy) + xh * sums_.Z1) +
                     sums_.a * r * (f.G1 + xh * f.H1) / n;
   const double S2 =

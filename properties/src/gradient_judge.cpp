@@ -24,14 +24,14 @@ public:
     set_.facts = gradient_;
     set_.n = facts_.n;
     set_.gamma = c.gamma.empty() ? 1 : c.gamma[static_cast<std::size_t>(channel)];
-    set_.inference = problem().pass == Pass::backward_inference;
+    set_.inference = is_inference(problem().pass);
     set_.data = problem().data;
     set_.accumulator = problem().accumulator();
     open_ = !set_.inference && without_nan();
-    if (problem().pass == Pass::double_backward) {
+    if (is_second_order(problem().pass)) {
       const SecondOrderSums sums = second_order_sums();
       for (const Standard& s : standards_)
-        second_.emplace_back(set_, sums, s.sum);
+        second_.emplace_back(set_, sums, s.sum, statistics_used(s));
     } else {
       for (const Standard& s : standards_)
         first_.emplace_back(set_, s.sum, statistics_used(s));
@@ -39,10 +39,10 @@ public:
   }
 
   void judge() {
-    if (problem().pass == Pass::double_backward) {
-      judge_elements(Output::grad_dy, "BN-NUM-29", {});
-      judge_elements(Output::grad_x, "BN-NUM-31", {});
-      judge_scalar(Output::grad_gamma, "BN-NUM-30");
+    if (is_second_order(problem().pass)) {
+      judge_elements(Output::grad_dy, set_.inference ? "BN-NUM-32" : "BN-NUM-29", {});
+      judge_elements(Output::grad_x, set_.inference ? "BN-NUM-34" : "BN-NUM-31", {});
+      judge_scalar(Output::grad_gamma, set_.inference ? "BN-NUM-33" : "BN-NUM-30");
       return;
     }
     judge_scalar(Output::dbeta, gradient_.exact_dbeta ? "BN-NUM-26" : "BN-NUM-20");
@@ -63,7 +63,7 @@ private:
 
   /// spec/bounds/backward.md, the table of uses.
   StatisticsUsed statistics_used(const Standard& s) const {
-    if (problem().pass == Pass::backward_training)
+    if (takes_saved(problem().pass))
       return {};
     // The pair: e and rho of the class. Inference: the root of the given variance.
     const Permitted p =

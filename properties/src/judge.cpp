@@ -35,6 +35,7 @@ const char* uncomputed(const Problem& problem) {
   case Pass::backward_inference:
     return "BN-BWI-5";
   case Pass::double_backward:
+  case Pass::double_backward_inference:
     return "BN-DBL-7";
   default:
     return "BN-BWD-12";
@@ -110,7 +111,7 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
           "BN-FWD-16", "a repeat run gave other bits");
   }
   if (observation.running_changed) {
-    whole(verdict, Status::fail, c.problem.pass == Pass::backward_inference ? "BN-BWI-4" : "BN-INF-2",
+    whole(verdict, Status::fail, is_forward(c.problem.pass) ? "BN-INF-2" : "BN-BWI-4",
           "inference changed the running statistics");
   }
   const bool batch = c.problem.shape.per_channel() > 0;  // an empty one may be counted or not (BN-FWD-11)
@@ -118,9 +119,8 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
       observation.num_batches_tracked && *observation.num_batches_tracked != c.num_batches_tracked + 1) {
     whole(verdict, Status::fail, "BN-RUN-4", "num_batches_tracked is not one more after the call");
   }
-  const bool forward = c.problem.pass == Pass::forward_training || c.problem.pass == Pass::forward_inference;
   for (std::int64_t channel = 0; channel < c.problem.shape.channels; ++channel) {
-    if (forward)
+    if (is_forward(c.problem.pass))
       judge_forward(c, truth, observation, gate, channel, verdict);
     else
       judge_gradients(c, truth, observation, gate, channel, verdict);

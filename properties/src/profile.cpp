@@ -360,9 +360,9 @@ constexpr std::array whole_layouts{contiguous, channels_last, Layout::strided};
 bool set_dialect(Recipe& r, std::string_view name, bool updates) {
   const Dialect dialect = *dialect_named(name);
   r.dialect = name;
-  if (r.pass == Pass::backward_inference && !dialect.semantics.inference_gradient)
+  if (takes_dy(r.pass) && is_inference(r.pass) && !dialect.semantics.inference_gradient)
     return false;
-  if (!updates && !uses_running(r.pass))
+  if (!updates && !is_inference(r.pass))
     r.running = false;
   if (!r.momentum && !dialect.semantics.cumulative_average)
     r.momentum = momentum_01;
@@ -391,7 +391,7 @@ public:
       r.eps = eps[options.below(1, eps.size())];
       r.momentum = momentum[options.below(2, momentum.size())];
       r.affine = options.below(3, 8) != 0;
-      r.running = uses_running(pass) || options.below(4, 8) != 0;
+      r.running = is_inference(pass) || options.below(4, 8) != 0;
       r.threads = options.below(5, 4) == 0 ? 2 : 1;
       const DialectClass& among = classes_[slot % classes_.size()];
       const std::size_t first = options.below(6, among.members.size());
@@ -410,13 +410,11 @@ public:
   void add_edges() {
     for (const Format& dtype : whole_dtypes)
       for (const Pass pass : all_passes) {
-        const bool met = (dtype == f32 || dtype == f64) && !takes_dy(pass);
         for (const Shape& few : {Shape{1, 4, {1}}, Shape{2, 4, {}}, Shape{3, 4, {}}}) {
           const Layout layout = few.batch == 2 ? Layout::strided : contiguous;
           Recipe r = recipe_of(pass, dtype, few, layout, few.batch == 1 ? documented : native, {"normal", 0});
           r.layout_seed = layout == Layout::strided ? 1 : 0;
-          if (!met)
-            list_.add(r);
+          list_.add(r);
         }
         if (pass == Pass::gradient)
           for (const double eps : {0.0, eps_1e_12, 1.0}) {
@@ -445,6 +443,7 @@ public:
         recipe_of(Pass::backward_inference, f32, {8, 4, {16, 16}}, channels_last, native, {"offset", 10}),
         recipe_of(Pass::backward_training, f16, {16, 4, {14, 14}}, channels_last, native, {"normal", 0}),
         recipe_of(Pass::double_backward, f32, {8, 3, {16, 16}}, contiguous, native, {"normal", 0}),
+        recipe_of(Pass::double_backward_inference, f32, {8, 3, {16, 16}}, contiguous, native, {"normal", 0}),
         recipe_of(training, f16, {16, 4, {14, 14}}, channels_last, native, {"sparse", 8}),
         recipe_of(training, bf16, {4, 2, {64, 64}}, contiguous, native, {"offset", 100}),
         recipe_of(training, f16, {65536, 1, {}}, contiguous, native, {"uniform", 0}),

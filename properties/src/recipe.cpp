@@ -239,7 +239,7 @@ std::string absent_in(const Dialect& dialect, const Recipe& r) {
   const auto refused = [&](std::string_view what, std::string_view choice) {
     return refusal("dialect=" + r.dialect, fmt::format("it has no {}", what), choice);
   };
-  if (r.pass == Pass::backward_inference && !dialect.semantics.inference_gradient)
+  if (takes_dy(r.pass) && is_inference(r.pass) && !dialect.semantics.inference_gradient)
     return refused("gradient at given statistics", "dialect=documented");
   const bool updates = r.running && (r.pass == Pass::forward_training || r.pass == Pass::gradient);
   if (updates &&
@@ -295,14 +295,6 @@ Format stats_of(const Recipe& r) {
 
 bool takes_dy(Pass pass) {
   return pass != Pass::forward_training && pass != Pass::forward_inference;
-}
-
-bool uses_running(Pass pass) {
-  return pass == Pass::forward_inference || pass == Pass::backward_inference;
-}
-
-bool takes_saved(Pass pass) {
-  return pass == Pass::backward_training || pass == Pass::double_backward;
 }
 
 std::variant<Recipe, std::string> parse_recipe(std::string_view line) {
@@ -361,7 +353,7 @@ std::string impossible(const Recipe& r) {
   if (r.threads < 1 || r.threads > most_threads)
     return refusal(fmt::format("threads={}", r.threads), fmt::format("possible are 1 to {}", most_threads),
                    "1");
-  if (uses_running(r.pass) && !r.running)
+  if (is_inference(r.pass) && !r.running)
     return refusal("running=0", "inference normalises with the running statistics, so they must be given",
                    "running=1");
   if (const std::string why = absent_in(*dialect, r); !why.empty())

@@ -295,7 +295,7 @@ std::vector<Recipe> recipes_for_shapes(const ShapeList& list, std::uint64_t seed
         r.regime = regime_list[(options.word(2) + i) % regime_list.size()];
         if (r.regime.name == "exact")
           r.eps = 0.5;
-        r.running = uses_running(r.pass) || updates_running(r.dialect);
+        r.running = is_inference(r.pass) || updates_running(r.dialect);
         r.seed = seeds.word(here) >> 40;
         why = impossible(r);
         if (why.empty()) {

@@ -304,6 +304,24 @@ void second(List& list) {
            [](A& a) { a.saved_means = Meaning::variance; });
 }
 
+void second_in_inference(List& list) {
+  list.add("v_x ignored", "v_x does not enter", "BN-DBL-1", [](A& a) { a.no_v_x = true; });
+  list.add("v_gamma ignored", "v_gamma does not enter", "BN-DBL-2", [](A& a) { a.no_v_gamma = true; });
+  list.add("v_beta ignored", "v_beta does not enter", "BN-DBL-2", [](A& a) { a.no_v_beta = true; });
+  list.add("the second order of training", "every output as if the statistics depended on x", "BN-DBL-5",
+           [](A& a) { a.second_constant = a.grad_x_constant = a.grad_gamma_of_products = true; });
+  list.add("the second order of training", "grad_gamma alone", "BN-DBL-5",
+           [](A& a) { a.grad_gamma_of_products = true; });
+  list.add("invstd missing in grad_gamma", "grad_gamma without invstd", "BN-DBL-4",
+           [](A& a) { a.grad_gamma_without_invstd = true; });
+  list.add("gamma missing in the second order", "without gamma", "BN-DBL-2",
+           [](A& a) { a.gamma = Parameter::ignored; });
+  list.add("other statistics", "mean and variance of the batch at hand", "BN-DBL-5", [](A& a) {
+    a.mean = Source::batch;
+    a.variance = Source::batch;
+  });
+}
+
 }  // namespace
 
 std::vector<Suspect> suspects(const Problem& problem) {
@@ -320,6 +338,10 @@ std::vector<Suspect> suspects(const Problem& problem) {
     break;
   case Pass::double_backward:
     second(list);
+    break;
+  case Pass::double_backward_inference:
+    second_in_inference(list);
+    roots(list, problem.stats);
     break;
   }
   storing(list);

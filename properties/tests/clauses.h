@@ -58,7 +58,7 @@ inline Case small_case(Pass pass = Pass::forward_training, Shape shape = {3, 4, 
   r.shape = std::move(shape);
   r.eps = 0x1p-2;
   r.momentum = 0x1p-3;
-  r.running = pass == Pass::forward_training || uses_running(pass);
+  r.running = pass == Pass::forward_training || is_inference(pass);
   r.seed = 7;
   return expand(r);
 }

@@ -11,6 +11,7 @@ using impls::Observation;
 using impls::Outcome;
 using testing::Each;
 using testing::ElementsAre;
+using testing::UnorderedElementsAre;
 using testing::IsEmpty;
 
 constexpr int backward_kernels = 3, second_order_kernels = 1;
@@ -415,7 +416,8 @@ enum class SecondSlip {
   no_xhat_term,
   v_gamma_left_out_of_grad_x,
   grad_gamma_with_v_gamma,
-  absent_is_one
+  absent_is_one,
+  training_in_inference
 };
 
 Observation second_order(const Case& c, SecondSlip slip = SecondSlip::none) {
@@ -427,7 +429,10 @@ Observation second_order(const Case& c, SecondSlip slip = SecondSlip::none) {
   for (std::size_t k = 0; k < static_cast<std::size_t>(c.problem.shape.channels); ++k) {
     const Channel channel(c, k);
     const auto n = static_cast<double>(channel.n);
-    const double m = c.saved_mean[k], r = c.saved_invstd[k], gamma = c.gamma.empty() ? 1 : c.gamma[k];
+    const bool constants = is_inference(c.problem.pass);
+    const double m = constants ? c.running_mean[k] : c.saved_mean[k];
+    const double r = constants ? 1 / std::sqrt(c.running_var[k] + c.problem.eps) : c.saved_invstd[k];
+    const double gamma = c.gamma.empty() ? 1 : c.gamma[k];
     const double a = c.v_gamma.empty() ? absent : c.v_gamma[k], b = c.v_beta.empty() ? absent : c.v_beta[k];
     const auto v = [&](std::size_t i) {
       return c.v_x.empty() ? absent : c.v_x[i];
@@ -441,6 +446,8 @@ Observation second_order(const Case& c, SecondSlip slip = SecondSlip::none) {
       W += v(i) * xhat;
       Z += v(i) * c.dy[i];
     }
+    if (constants && slip != SecondSlip::training_in_inference)
+      V = W = dbeta = dgamma = 0;  // no mean, no part along xhat
     const double Q = Z - V * dbeta / n - W * dgamma / n;
     seen.outputs[index(Output::grad_gamma)].push_back(
         round_to(c.problem.stats, r * Q + (slip == SecondSlip::grad_gamma_with_v_gamma ? a : 0)));
@@ -461,7 +468,8 @@ Observation second_order(const Case& c, SecondSlip slip = SecondSlip::none) {
       if (slip != SecondSlip::no_q_term)
         bracket += W * q;
       double grad_x = slip == SecondSlip::v_gamma_left_out_of_grad_x ? 0 : a * r * q;
-      if (slip == SecondSlip::constant_statistics)
+      if (slip == SecondSlip::constant_statistics ||
+          (constants && slip != SecondSlip::training_in_inference))
         grad_x = a * r * c.dy[i];
       else
         grad_x -= gamma * r * r / n * bracket;
@@ -473,8 +481,8 @@ Observation second_order(const Case& c, SecondSlip slip = SecondSlip::none) {
 }
 
 /// Every cotangent given.
-Case second_order_case(Shape shape = {3, 4, {2}}) {
-  Case c = small_case(Pass::double_backward, std::move(shape));
+Case second_order_case(Shape shape = {3, 4, {2}}, Pass pass = Pass::double_backward) {
+  Case c = small_case(pass, std::move(shape));
   const auto elements = c.x.size(), channels = c.gamma.size();
   for (auto [values, size] : {std::pair(&c.v_x, elements), {&c.v_gamma, channels}, {&c.v_beta, channels}}) {
     values->resize(size);
@@ -570,6 +578,61 @@ TEST(SecondOrder, v_gamma_enters_grad_gamma) {
             second_order_kernels);
 }
 
+/// BN-DBL-5, by BN-NUM-32, BN-NUM-33 and BN-NUM-34
+TEST(SecondOrder, inference_counts_on_statistics_that_depend_on_x) {
+  const Case c = second_order_case({3, 4, {2}}, Pass::double_backward_inference);
+  EXPECT_THAT(broken(c, second_order(c)), IsEmpty()) << "without a slip";
+  EXPECT_THAT(broken(c, second_order(c, SecondSlip::training_in_inference)),
+              UnorderedElementsAre("BN-NUM-32", "BN-NUM-33", "BN-NUM-34"));
+  EXPECT_GE(each_kernel(c,
+                        [&](const std::string& name, auto run) {
+                          EXPECT_THAT(broken(c, run(c)), IsEmpty()) << name;
+                          Case other = c;  // another value of the batch does not matter
+                          other.x[7] += 1;
+                          other.dy[7] += 1;
+                          const Observation a = run(c), b = run(other);
+                          for (const Output output : {Output::grad_dy, Output::grad_x})
+                            for (std::size_t i = 0; i < c.x.size(); ++i)
+                              EXPECT_EQ(a[output][i] == b[output][i], i != 7) << name << ' ' << i;
+                        }),
+            second_order_kernels);
+}
+
+/// BN-DBL-6
+TEST(SecondOrder, a_non_finite_value_leaves_its_element_in_inference) {
+  const Case clean = second_order_case({5, 19, {3}}, Pass::double_backward_inference);
+  constexpr std::size_t place = 4 * 15 + 7;
+  for (const int tensor : {0, 1, 2})
+    for (const double value : {nan_value, inf_value}) {
+      Case c = clean;
+      (tensor == 0 ? c.x : tensor == 1 ? c.dy : c.v_x)[place] = value;
+      const auto holds = [&](const Observation& a, const Observation& b) {
+        for (const Output output : {Output::grad_dy, Output::grad_x})
+          for (std::size_t i = 0; i < c.x.size(); ++i)
+            if ((a[output][i] == b[output][i]) != (i != place || (output == Output::grad_x) != (tensor == 1)))
+              return false;
+        return true;
+      };
+      EXPECT_GE(each_kernel(c,
+                            [&](const std::string& name, auto run) {
+                              const Observation a = run(clean);
+                              Observation b = run(c);
+                              EXPECT_TRUE(holds(a, b)) << name << tensor;
+                              EXPECT_THAT(broken(c, b), IsEmpty()) << name << tensor;
+                              b.outputs[index(Output::grad_dy)][0] = nan_value;
+                              EXPECT_FALSE(holds(a, b)) << name << tensor;
+                            }),
+                second_order_kernels);
+    }
+  // Without v_gamma no x has a say.
+  Case c = clean;
+  c.v_gamma.clear();
+  c.x[place] = inf_value;
+  EXPECT_GE(each_kernel(c, [&](const std::string& name,
+                               auto run) { EXPECT_THAT(broken(c, run(c)), IsEmpty()) << name; }),
+            second_order_kernels);
+}
+
 /// BN-DBL-6
 TEST(SecondOrder, a_non_finite_value_leaves_its_channel) {
   const Case clean = second_order_case({5, 19, {3}});
@@ -592,11 +655,13 @@ TEST(SecondOrder, a_non_finite_value_leaves_its_channel) {
 
 /// BN-DBL-7
 TEST(SecondOrder, an_empty_batch_divides_by_zero) {
-  const Case c = emptied(Pass::double_backward);
-  EXPECT_GE(
-      each_kernel(c, [&](const std::string& name,
-                         auto run) { EXPECT_TRUE(empty_gradient(run(c), {Output::grad_gamma})) << name; }),
-      second_order_kernels);
+  for (const Pass pass : {Pass::double_backward, Pass::double_backward_inference}) {
+    const Case c = emptied(pass);
+    EXPECT_GE(
+        each_kernel(c, [&](const std::string& name,
+                           auto run) { EXPECT_TRUE(empty_gradient(run(c), {Output::grad_gamma})) << name; }),
+        second_order_kernels);
+  }
   Observation wrong;
   wrong.outcome = Outcome::completed;
   wrong.outputs[index(Output::grad_gamma)] = {nan_value};
@@ -605,7 +670,7 @@ TEST(SecondOrder, an_empty_batch_divides_by_zero) {
 
 // ---- numeric clauses
 
-/// BN-NUM-20 to BN-NUM-31 where nothing else is reported, BN-NUM-25 by link.
+/// BN-NUM-20 to BN-NUM-34 where nothing else is reported, BN-NUM-25 by link.
 TEST(GradientsNumeric, an_error_is_held_to_the_bound_of_another_clause) {
   using enum Output;
   const Shape shape{8, 2, {5}};
@@ -626,27 +691,31 @@ TEST(GradientsNumeric, an_error_is_held_to_the_bound_of_another_clause) {
   EXPECT_EQ(first_broken(second, grad_dy, {grad_dy}), "BN-NUM-29");
   EXPECT_EQ(first_broken(second, grad_gamma, {grad_gamma}), "BN-NUM-30");
   EXPECT_EQ(first_broken(second, grad_x, {grad_x}), "BN-NUM-31");
+  const Case constant = second_order_case(shape, Pass::double_backward_inference);
+  EXPECT_EQ(first_broken(constant, grad_dy, {grad_dy}), "BN-NUM-32");
+  EXPECT_EQ(first_broken(constant, grad_gamma, {grad_gamma}), "BN-NUM-33");
+  EXPECT_EQ(first_broken(constant, grad_x, {grad_x}), "BN-NUM-34");
 }
 
-/// BN-NUM-20 to BN-NUM-24 and BN-NUM-27 to BN-NUM-31: correct kernels keep them.
+/// BN-NUM-20 to BN-NUM-24 and BN-NUM-27 to BN-NUM-34: correct kernels keep them.
 TEST(GradientsNumeric, a_bundled_kernel_exceeds_a_bound) {
   int count = 0;
-  for (const Pass pass :
-       {Pass::backward_training, Pass::backward_inference, Pass::gradient, Pass::double_backward})
+  for (const Pass pass : {Pass::backward_training, Pass::backward_inference, Pass::gradient,
+                          Pass::double_backward, Pass::double_backward_inference})
     for (const char* regime : {"normal", "uniform", "outlier"})
       for (const std::uint64_t seed : {1U, 2U, 3U}) {
         Recipe r;
         r.pass = pass;
         r.shape = {16, 3, {7}};
         r.regime = {regime, regime[0] == 'o' ? 3 : 0};
-        r.running = uses_running(pass);
+        r.running = is_inference(pass);
         r.seed = seed;
         const Case c = expand(r);
         count += each_kernel(c, [&](const std::string& name, auto run) {
           EXPECT_THAT(broken(c, run(c)), IsEmpty()) << name << ' ' << to_string(r);
         });
       }
-  EXPECT_GE(count, 9 * (3 * backward_kernels + second_order_kernels));
+  EXPECT_GE(count, 9 * (3 * backward_kernels + 2 * second_order_kernels));
 }
 
 /// BN-NUM-26

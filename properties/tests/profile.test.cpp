@@ -78,7 +78,7 @@ TEST_P(EveryProfile, TriesEveryClassOfDialectUnderEveryPassFormatAndLayout) {
           // A class of which no member has the pass (a gradient at given statistics) is no class of that
           // pass.
           const bool has =
-              pass != Pass::backward_inference || std::ranges::any_of(dialects(), [&](const Dialect& other) {
+              is_forward(pass) || !is_inference(pass) || std::ranges::any_of(dialects(), [&](const Dialect& other) {
                 return class_of(other) == class_of(dialect) && other.semantics.inference_gradient;
               });
           EXPECT_EQ(met.contains(key_of(r) + " " + class_of(dialect)), has)
@@ -93,7 +93,7 @@ TEST_P(EveryProfile, TriesEveryDialectInEveryPassThatItHas) {
   for (const Pass pass : all_passes)
     for (const Dialect& dialect : dialects())
       EXPECT_EQ(met.contains({pass, std::string(dialect.name)}),
-                pass != Pass::backward_inference || dialect.semantics.inference_gradient)
+                is_forward(pass) || !is_inference(pass) || dialect.semantics.inference_gradient)
           << to_string(pass) << " " << dialect.name;
 }
 
@@ -125,7 +125,7 @@ TEST_P(EveryProfile, TriesEveryRegime) {
   for (const RegimeInfo& info : regimes()) {
     const std::string name(info.name);
     const bool about_dy = name == "cancelling_dy" || name == "large_dy";
-    EXPECT_EQ(passes[name].size(), about_dy ? 4U : 6U) << name;
+    EXPECT_EQ(passes[name].size(), all_passes.size() - (about_dy ? 2U : 0U)) << name;
     EXPECT_GE(rooms[name].size(), 3U) << name;
     if (!about_dy)
       for (const Pass pass : {Pass::forward_training, Pass::forward_inference})
@@ -138,7 +138,7 @@ TEST_P(EveryProfile, TriesEveryRegime) {
             EXPECT_TRUE(keys[name].contains(key_of(r))) << name << " " << key_of(r);
           }
     if (GetParam() != Profile::quick) {
-      EXPECT_EQ(keys[name].size(), about_dy ? 48U : 72U) << name;
+      EXPECT_EQ(keys[name].size(), 12 * (all_passes.size() - (about_dy ? 2U : 0U))) << name;
     }
   }
 }
@@ -238,7 +238,7 @@ TEST_P(EveryProfile, AFairSampleComesFirst) {
     elements += r.shape.elements();
   }
   EXPECT_EQ(met.size(), regimes().size());
-  EXPECT_EQ(keys.size(), 72U);
+  EXPECT_EQ(keys.size(), 12 * all_passes.size());
   EXPECT_LT(elements, 1'000'000);
 }
 
@@ -256,7 +256,7 @@ TEST(Profiles, AreOfTheSizeTheyPromise) {
   EXPECT_LE(quick.first, 950U);
   EXPECT_LE(quick.second, 5'500'000);
   EXPECT_GE(standard.first, 8 * quick.first);
-  EXPECT_LE(standard.second, 60'000'000);
+  EXPECT_LE(standard.second, 70'000'000);
   EXPECT_GE(deep.first, 80 * quick.first);
   EXPECT_LE(deep.second, 1'000'000'000);
 }

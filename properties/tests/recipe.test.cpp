@@ -229,7 +229,7 @@ RC_GTEST_PROP(Expand, TheProblemIsTheRecipes, (const Recipe& r)) {
   RC_ASSERT(c.dy.size() == (takes_dy(r.pass) ? c.x.size() : 0));
   RC_ASSERT(c.saved_mean.size() == (takes_saved(r.pass) ? channels : 0));
   RC_ASSERT(c.saved_invstd.size() == c.saved_mean.size());
-  if (r.pass == Pass::double_backward) {
+  if (is_second_order(r.pass)) {
     RC_ASSERT(c.v_x.empty() || c.v_x.size() == c.x.size());
     for (const auto* tensor : {&c.v_gamma, &c.v_beta})
       RC_ASSERT(tensor->empty() || (r.affine && tensor->size() == channels));

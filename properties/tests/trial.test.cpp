@@ -88,6 +88,7 @@ TEST(Trial, each_wrong_kernel_fails_on_the_clause_it_breaks) {
       {"mutant.second_order_grad_gamma_uncentred", {"BN-NUM-30"}},
       {"mutant.second_order_term_once", {"BN-NUM-31"}},
       {"mutant.second_order_statistics_constant", {"BN-NUM-31"}},
+      {"mutant.second_order_training_in_eval", {"BN-NUM-32", "BN-NUM-33", "BN-NUM-34"}},
   };
   const auto mutants = kernels_of(impls::mutant_library());
   TrialOptions options;

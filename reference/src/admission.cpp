@@ -12,10 +12,6 @@ bool takes_statistics(Pass pass) {
   return pass == Pass::forward_training || pass == Pass::gradient;
 }
 
-bool is_inference(Pass pass) {
-  return pass == Pass::forward_inference || pass == Pass::backward_inference;
-}
-
 /// eps < 0 or NaN; eps = 0.
 Admission by_eps(const Problem& p) {
   if (!(p.eps >= 0)) {
@@ -100,7 +96,7 @@ Admission admission_of(const Case& c) {
     consider(by_single_value(p));
   if (is_inference(p.pass))
     consider(by_given_variance(c));
-  if (p.pass == Pass::backward_inference && !p.semantics.inference_gradient)
+  if (!is_forward(p.pass) && is_inference(p.pass) && !p.semantics.inference_gradient)
     consider({Ruling::either, fmt::format("{} has no backward pass with given statistics", p.dialect)});
   if (p.pass == Pass::forward_training && p.running && !p.momentum && !p.semantics.cumulative_average)
     consider({Ruling::either, fmt::format("{} has no cumulative average: momentum is required", p.dialect)});

@@ -15,6 +15,7 @@ Normaliser normaliser_of(const Case& c, const ChannelSums& sums, std::size_t cha
   case Pass::gradient:
     return {mean_of(sums), variance_of(sums, p.semantics.normalising), p.eps, p.semantics, true};
   case Pass::backward_inference:
+  case Pass::double_backward_inference:
     return {c.running_mean[channel], c.running_var[channel], p.eps, p.semantics, false};
   default:
     return {c.saved_mean[channel], c.saved_invstd[channel]};
@@ -49,6 +50,9 @@ constexpr auto dx_formula = [](const auto& s, const auto& dy, const auto&, const
 };
 constexpr auto grad_dy_formula = [](const auto& s, const auto&, const auto& cotangent, const auto& c) {
   return grad_dy_over_r(s, cotangent, c);
+};
+constexpr auto constant_grad_dy_formula = [](const auto& s, const auto&, const auto& cotangent, const auto& c) {
+  return s.gamma * cotangent + s.v_gamma * c;
 };
 constexpr auto grad_x_formula = [](const auto& s, const auto& dy, const auto& cotangent, const auto& c) {
   return grad_x_over_r(s, dy, cotangent, c);
@@ -130,7 +134,8 @@ void BackwardChannel::take_coefficients() {
     if (!flat)
       s.r2 = reciprocal(*root) * bessel();
   } else {
-    is_rational_ = normaliser_.variance().kind() == 0;  // a constant channel has no term in xhat (BN-BWD-10)
+    // No term in xhat: in a constant channel (BN-BWD-10), and where the statistics are constants.
+    is_rational_ = constants() || normaliser_.variance().kind() == 0;
   }
 }
 
@@ -242,14 +247,22 @@ Rounded BackwardChannel::dbeta() {
 }
 
 double BackwardChannel::special_dot() const {
-  const Statistic& mean = normaliser_.mean();
   double sum = 0;
   for (std::int64_t i = 0; i < n_; ++i) {
-    const bool finite = std::isfinite(x_[i]) && mean.is_finite();
-    const double c = finite ? -static_cast<double>(compare(mean.exact, Dyadic(x_[i]))) : x_[i] - mean.kind();
-    sum += kind_of(dy_[i]) * c;
+    sum += kind_of(dy_[i]) * kind_of_deviation(i);
   }
   return sum;
+}
+
+double BackwardChannel::kind_of_deviation(std::int64_t i) const {
+  const Statistic& mean = normaliser_.mean();
+  const bool finite = std::isfinite(x_[i]) && mean.is_finite();
+  return finite ? -static_cast<double>(compare(mean.exact, Dyadic(x_[i]))) : x_[i] - mean.kind();
+}
+
+double BackwardChannel::kind_of_invstd() const {
+  const auto& special = normaliser_.special_invstd();
+  return special ? kind_of(*special) : 1;
 }
 
 Rounded BackwardChannel::dgamma() {
@@ -261,8 +274,7 @@ Rounded BackwardChannel::dgamma() {
   if (!constants())
     return {nan, 0};
   const double dot = finite ? dy_c_.numerator.sign() : special_dot();
-  const auto& special = normaliser_.special_invstd();
-  const double value = dot * (special ? kind_of(*special) : 1);
+  const double value = dot * kind_of_invstd();
   return {std::isfinite(value) && !finite ? nan : value, 0};
 }
 
@@ -271,7 +283,7 @@ Rounded BackwardChannel::dx(std::int64_t i) {
     const auto& special = normaliser_.special_invstd();
     if (std::isfinite(dy_[i]) && std::isfinite(gamma_) && (!special || *special == 0))
       return scaled(problem_.data, {Dyadic(gamma_) * Dyadic(dy_[i]), 1}, 0);
-    return {kind_of(gamma_) * (special ? kind_of(*special) : 1) * kind_of(dy_[i]), 0};
+    return {kind_of(gamma_) * kind_of_invstd() * kind_of(dy_[i]), 0};
   }
   if (!dx_is_finite())
     return {nan, 0};
@@ -291,39 +303,57 @@ bool BackwardChannel::grad_x_is_finite() const {
 }
 
 Rounded BackwardChannel::grad_dy(std::int64_t i) {
+  if (constants())
+    return constant_grad_dy(i);
   if (!grad_dy_is_finite())
     return {nan, 0};
   return element(grad_dy_form_, grad_dy_formula, i, v_beta_);
 }
 
 Rounded BackwardChannel::grad_x(std::int64_t i) {
+  if (constants())
+    return constant_grad_x(i);
   if (!grad_x_is_finite())
     return {nan, 0};
   return element(grad_x_form_, grad_x_formula, i, 0);
 }
 
 void BackwardChannel::all_dx(double* rn, double* off) {
-  const bool fast = route_ == Route::certified && n_ > 0;
-  std::optional<Form> chosen;
-  if (fast && constants()) {
-    Linear product;
-    product.dy = Dyadic(std::isfinite(gamma_) ? gamma_ : 0);
-    if (normaliser_.scale() && std::isfinite(gamma_) && dy_sums_.max_abs <= 0x1p400)
-      chosen = form_of(*normaliser_.scale(), product, 0, 0);
-  } else if (fast && dx_is_finite()) {
-    chosen = form(dx_formula, 0);
+  const auto one = [&](std::int64_t i) {
+    return dx(i);
+  };
+  if (constants()) {
+    all_multiples_of_dy(gamma_, one, rn, off);
+    return;
   }
-  all(chosen, [&](std::int64_t i) { return dx(i); }, rn, off);
+  const bool fast = route_ == Route::certified && n_ > 0 && dx_is_finite();
+  all(fast ? form(dx_formula, 0) : std::nullopt, one, rn, off);
+}
+
+void BackwardChannel::all_multiples_of_dy(double factor, const auto& one, double* rn, double* off) {
+  std::optional<Form> chosen;
+  if (route_ == Route::certified && n_ > 0 && normaliser_.scale() && std::isfinite(factor) &&
+      dy_sums_.max_abs <= 0x1p400) {
+    Linear product;
+    product.dy = Dyadic(factor);
+    chosen = form_of(*normaliser_.scale(), product, 0, 0);
+  }
+  all(chosen, one, rn, off);
 }
 
 void BackwardChannel::all_grad_dy(double* rn, double* off) {
-  const bool fast = route_ == Route::certified && n_ > 0 && grad_dy_is_finite();
-  all(
-      fast ? form(grad_dy_formula, v_beta_) : std::nullopt, [&](std::int64_t i) { return grad_dy(i); }, rn,
-      off);
+  const bool fast = route_ == Route::certified && n_ > 0 && grad_dy_is_finite() && sums_.finite;
+  const auto formed = [&] {
+    return constants() ? form(constant_grad_dy_formula, v_beta_) : form(grad_dy_formula, v_beta_);
+  };
+  all(fast ? formed() : std::nullopt, [&](std::int64_t i) { return grad_dy(i); }, rn, off);
 }
 
 void BackwardChannel::all_grad_x(double* rn, double* off) {
+  if (constants()) {
+    all_multiples_of_dy(v_gamma_, [&](std::int64_t i) { return grad_x(i); }, rn, off);
+    return;
+  }
   const bool fast = route_ == Route::certified && n_ > 0 && grad_x_is_finite();
   all(fast ? form(grad_x_formula, 0) : std::nullopt, [&](std::int64_t i) { return grad_x(i); }, rn, off);
 }
@@ -331,9 +361,53 @@ void BackwardChannel::all_grad_x(double* rn, double* off) {
 Rounded BackwardChannel::grad_gamma() {
   if (n_ == 0)
     return {0, 0};
+  if (constants())
+    return constant_grad_gamma();
   if (!has_numbers() || !sums_.finite || !dy_sums_.finite || !v_sums_.finite)
     return {nan, 0};
   return scaled(problem_.stats, covariance(exact_) * Quotient{Dyadic(Integer(n_), 0), 1}, 0);
+}
+
+bool BackwardChannel::constant_grad_dy_is_finite(std::int64_t i) const {
+  const bool of_v = v_ == nullptr || (std::isfinite(gamma_) && std::isfinite(v_[i]));
+  const bool of_x = !with_v_gamma() ||
+                    (std::isfinite(v_gamma_) && std::isfinite(x_[i]) && normaliser_.mean().is_finite());
+  const auto& special = normaliser_.special_invstd();
+  return of_v && of_x && std::isfinite(v_beta_) && (!special || *special == 0);
+}
+
+Rounded BackwardChannel::constant_grad_dy(std::int64_t i) {
+  if (v_ == nullptr && !with_v_gamma())
+    return settled(problem_.data, v_beta_, effort);
+  if (constant_grad_dy_is_finite(i))
+    return with_v_gamma() ? element(grad_dy_form_, constant_grad_dy_formula, i, v_beta_)
+                          : scaled(problem_.data, {Dyadic(gamma_) * Dyadic(v_[i]), 1}, v_beta_);
+  const double of_v = v_ == nullptr ? 0 : kind_of(gamma_) * kind_of_invstd() * kind_of(v_[i]);
+  const double of_x =
+      with_v_gamma() ? kind_of(v_gamma_) * kind_of_deviation(i) * kind_of_invstd() : 0;
+  return {of_v + of_x + kind_of(v_beta_), 0};
+}
+
+Rounded BackwardChannel::constant_grad_x(std::int64_t i) {
+  if (!with_v_gamma())
+    return {0, 0};
+  const auto& special = normaliser_.special_invstd();
+  if (std::isfinite(dy_[i]) && std::isfinite(v_gamma_) && (!special || *special == 0))
+    return scaled(problem_.data, {Dyadic(v_gamma_) * Dyadic(dy_[i]), 1}, 0);
+  return {kind_of(v_gamma_) * kind_of_invstd() * kind_of(dy_[i]), 0};
+}
+
+Rounded BackwardChannel::constant_grad_gamma() {
+  if (v_ == nullptr)
+    return {0, 0};
+  const bool finite = dy_sums_.finite && v_sums_.finite;
+  const auto& special = normaliser_.special_invstd();
+  if (finite && (!special || *special == 0))
+    return scaled(problem_.stats, Quotient{v_dy_, 1}, 0);
+  double dot = 0;
+  for (std::int64_t i = 0; !finite && i < n_; ++i)
+    dot += kind_of(v_[i]) * kind_of(dy_[i]);
+  return {(finite ? v_dy_.sign() : dot) * kind_of_invstd(), 0};
 }
 
 ChannelFacts BackwardChannel::facts() {

@@ -30,7 +30,7 @@ public:
   Effort effort;
 
 private:
-  bool constants() const { return problem_.pass == Pass::backward_inference; }
+  bool constants() const { return is_inference(problem_.pass); }
   double v(std::int64_t i) const { return v_ == nullptr ? 0 : v_[i]; }
   /// Whether the statistics are numbers and r the root or the value of one.
   bool has_numbers() const;
@@ -60,6 +60,19 @@ private:
   Rounded element(std::optional<Linear>& stored, const Formula& formula, std::int64_t i, double shift);
   /// The IEEE value of sum dy (x - m) where an infinity or NaN takes part.
   double special_dot() const;
+  /// Sign of x - m, or the infinity or NaN that it is.
+  double kind_of_deviation(std::int64_t i) const;
+  /// That of invstd: 1 where it is a number.
+  double kind_of_invstd() const;
+
+  // The second order in inference (BN-DBL-5): no sum but one, and an absent cotangent takes its term along.
+  bool with_v_gamma() const { return !case_.v_gamma.empty(); }
+  bool constant_grad_dy_is_finite(std::int64_t i) const;
+  Rounded constant_grad_dy(std::int64_t i);
+  Rounded constant_grad_x(std::int64_t i);
+  Rounded constant_grad_gamma();
+  /// gamma dy or v_gamma dy: every element is r times that.
+  void all_multiples_of_dy(double factor, const auto& one, double* rn, double* off);
 
   const Case& case_;
   const Problem& problem_;

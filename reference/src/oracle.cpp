@@ -45,9 +45,9 @@ void check_case(const Case& c) {
   const Problem& p = c.problem;
   const std::int64_t channels = p.shape.channels;
   const std::int64_t elements = p.shape.elements();
-  const bool forward = p.pass == Pass::forward_training || p.pass == Pass::forward_inference;
-  const bool inference = p.pass == Pass::forward_inference || p.pass == Pass::backward_inference;
-  const bool saved = p.pass == Pass::backward_training || p.pass == Pass::double_backward;
+  const bool forward = is_forward(p.pass);
+  const bool inference = is_inference(p.pass);
+  const bool saved = takes_saved(p.pass);
   const auto check = [&](std::string_view name, const std::vector<double>& values, bool read,
                          std::int64_t count, const Format& format) {
     if (read || forward)
@@ -63,7 +63,7 @@ void check_case(const Case& c) {
   check_values("dy", c.dy, forward ? 0 : elements, p.data);
   check_values("saved_mean", c.saved_mean, saved ? channels : 0, p.stats);
   check_values("saved_invstd", c.saved_invstd, saved ? channels : 0, p.stats);
-  const bool second_order = p.pass == Pass::double_backward;
+  const bool second_order = is_second_order(p.pass);
   check_optional("v_x", c.v_x, second_order ? elements : 0, p.data);
   check_optional("v_gamma", c.v_gamma, second_order ? channels : 0, p.stats);
   check_optional("v_beta", c.v_beta, second_order ? channels : 0, p.stats);
@@ -136,10 +136,6 @@ Effort fill_backward(const Case& c, std::int64_t index, Route route, Places& pla
   places.put_each(Output::grad_x, [&](double* rn, double* off) { channel.all_grad_x(rn, off); });
   facts = channel.facts();
   return channel.effort;
-}
-
-bool is_forward(Pass pass) {
-  return pass == Pass::forward_training || pass == Pass::forward_inference;
 }
 
 /// All truths of a channel.

@@ -99,12 +99,11 @@ Case sample(Numbers& numbers, Pass pass, const Format& data, const Format& stats
     c.running_var.push_back(std::abs(number()));
     c.saved_invstd.push_back(std::abs(number()));
   }
-  const bool forward = pass == Pass::forward_training || pass == Pass::forward_inference;
-  if (forward)
+  if (is_forward(pass))
     c.dy.clear();
-  if (pass != Pass::backward_training && pass != Pass::double_backward)
+  if (!takes_saved(pass))
     c.saved_mean.clear(), c.saved_invstd.clear();
-  if (pass != Pass::double_backward)
+  if (!is_second_order(pass))
     c.v_x.clear(), c.v_gamma.clear(), c.v_beta.clear();
   return c;
 }

@@ -63,7 +63,7 @@ void compare(const Case& c, const Truth& truth, Agreement& agreement, Slip slip 
     const double* x = c.channel(static_cast<std::int64_t>(k));
     const auto batch = second_route::statistics(x, n);
     const bool given = !c.saved_mean.empty();
-    const bool inference = p.pass == Pass::backward_inference;
+    const bool inference = is_inference(p.pass);
     const Rational mean = given ? exact(c.saved_mean[k]) : inference ? exact(c.running_mean[k]) : batch.mean;
     const Rational s = (inference ? exact(c.running_var[k]) : batch.biased) + exact(p.eps);
     if (!given && s == 0)
@@ -78,7 +78,7 @@ void compare(const Case& c, const Truth& truth, Agreement& agreement, Slip slip 
                               : second_route::nearest_scaled_root(format, over_r, s, shift, &value);
       agreement.see(format, truth[output], i, want, value);
     };
-    if (p.pass == Pass::double_backward) {
+    if (is_second_order(p.pass)) {
       see(Output::grad_gamma, k, g.grad_gamma, 0);
       for (std::size_t i = 0; i < size; ++i) {
         see(Output::grad_dy, k * size + i, g.grad_dy[i], g.shift);
@@ -170,12 +170,14 @@ Case random_case(Numbers& numbers, Pass pass, const Format& data, const Format& 
   case Pass::gradient:
     return gradient(std::move(c), std::move(dy));
   case Pass::backward_inference:
-    return backward_inference(std::move(c), std::move(dy), std::move(mean), std::move(second));
+  case Pass::double_backward_inference:
+    c = backward_inference(std::move(c), std::move(dy), std::move(mean), std::move(second));
+    break;
   default:
     c = backward(std::move(c), std::move(dy), std::move(mean), std::move(second));
-    c.problem.pass = pass;
   }
-  if (pass == Pass::double_backward) {
+  c.problem.pass = pass;
+  if (is_second_order(pass)) {
     if (numbers.integer(0, 5) != 0)
       c.v_x = std::move(v);
     if (numbers.integer(0, 5) != 0)
@@ -187,7 +189,7 @@ Case random_case(Numbers& numbers, Pass pass, const Format& data, const Format& 
 }
 
 constexpr Pass backward_passes[]{Pass::backward_training, Pass::backward_inference, Pass::gradient,
-                                 Pass::double_backward};
+                                 Pass::double_backward, Pass::double_backward_inference};
 const std::pair<Format, Format> types[]{{f64, f64}, {f32, f32},  {f16, f32},
                                         {f16, f16}, {bf16, f32}, {bf16, bf16}};
 
@@ -233,11 +235,9 @@ Case plain_case(Pass pass, std::uint64_t seed) {
   Case c = with_affine(plain(f32, 4, x, 0.25), gamma, beta);
   if (pass == Pass::gradient)
     return gradient(c, dy);
-  if (pass == Pass::backward_inference)
-    return backward_inference(c, dy, mean, second);
-  c = backward(c, dy, mean, second);
+  c = is_inference(pass) ? backward_inference(c, dy, mean, second) : backward(c, dy, mean, second);
   c.problem.pass = pass;
-  if (pass == Pass::double_backward) {
+  if (is_second_order(pass)) {
     c.v_x = v;
     c.v_gamma = a;
     c.v_beta = b;
@@ -266,6 +266,8 @@ TEST(Gradient, EverySlipOfTheFormulaIsCaughtByTheRoutes) {
        {Slip::no_mean_term, Slip::no_xhat_term, Slip::mean_not_by_n, Slip::xhat_not_by_n, Slip::sign_of_xhat,
         Slip::no_gamma, Slip::no_triple, Slip::triple_is_double, Slip::no_v_gamma, Slip::no_mean_of_v})
     EXPECT_GT(differing(Pass::double_backward, slip), 0) << static_cast<int>(slip);
+  for (const Slip slip : {Slip::no_gamma, Slip::no_v_gamma})
+    EXPECT_GT(differing(Pass::double_backward_inference, slip), 0) << static_cast<int>(slip);
 }
 
 TEST(Gradient, EveryWrongInputIsCaughtByTheRoutes) {
@@ -279,11 +281,18 @@ TEST(Gradient, EveryWrongInputIsCaughtByTheRoutes) {
   };
   EXPECT_TRUE(caught(Pass::backward_training, [](Case& m) { std::swap(m.saved_mean, m.saved_invstd); }));
   EXPECT_TRUE(caught(Pass::backward_training, [](Case& m) { std::swap(m.x, m.dy); }));
-  EXPECT_TRUE(caught(Pass::double_backward, [](Case& m) { std::swap(m.v_gamma, m.v_beta); }));
-  EXPECT_TRUE(caught(Pass::double_backward, [](Case& m) { std::swap(m.v_x, m.dy); }));
-  EXPECT_TRUE(caught(Pass::double_backward, [](Case& m) { m.v_gamma.clear(); }));
-  EXPECT_TRUE(caught(Pass::double_backward, [](Case& m) { m.v_beta.clear(); }));
-  EXPECT_TRUE(caught(Pass::double_backward, [](Case& m) { m.v_x.clear(); }));
+  for (const Pass pass : {Pass::double_backward, Pass::double_backward_inference}) {
+    EXPECT_TRUE(caught(pass, [](Case& m) { std::swap(m.v_gamma, m.v_beta); }));
+    EXPECT_TRUE(caught(pass, [](Case& m) { std::swap(m.v_x, m.dy); }));
+    EXPECT_TRUE(caught(pass, [](Case& m) { m.v_gamma.clear(); }));
+    EXPECT_TRUE(caught(pass, [](Case& m) { m.v_beta.clear(); }));
+    EXPECT_TRUE(caught(pass, [](Case& m) { m.v_x.clear(); }));
+  }
+  EXPECT_TRUE(caught(Pass::double_backward_inference, [](Case& m) { m.running_var[1] *= 2; }));
+  EXPECT_TRUE(caught(Pass::double_backward_inference, [](Case& m) { m.problem.eps = 0.5; }));
+  EXPECT_TRUE(caught(Pass::double_backward_inference, [](Case& m) { m.problem.pass = Pass::double_backward,
+                                                                      m.saved_mean = m.running_mean,
+                                                                      m.saved_invstd = m.running_var; }));
   EXPECT_TRUE(caught(Pass::gradient, [](Case& m) { m.problem.eps = 0.5; }));
   for (const EpsPlacement eps : {EpsPlacement::outside_root, EpsPlacement::added_to_deviation,
                                  EpsPlacement::omitted, EpsPlacement::doubled, EpsPlacement::clamped})
@@ -558,13 +567,43 @@ TEST(Gradient, OfTheSecondOrderOnlyWhatReadsTheValueIsTouched) {
   EXPECT_TRUE(std::isnan(truth[Output::grad_dy].rn[0]));
 }
 
+TEST(Gradient, OfTheSecondOrderInInferenceEveryElementStandsAlone) {
+  Case c = plain_case(Pass::double_backward_inference, 13);
+  const auto holds = [&](Output output, std::size_t i) {
+    return std::isfinite(truth_of(c)[output].rn[i]);
+  };
+  c.dy[2] = inf;
+  c.v_x[3] = nan;
+  c.x[4] = inf;
+  EXPECT_EQ(truth_of(c)[Output::grad_x].rn[2], inf);
+  EXPECT_TRUE(std::isnan(truth_of(c)[Output::grad_dy].rn[3]));
+  EXPECT_EQ(truth_of(c)[Output::grad_dy].rn[4], inf);
+  EXPECT_TRUE(std::isnan(truth_of(c)[Output::grad_gamma].rn[0]));
+  for (const std::size_t i : {0U, 1U, 3U, 4U, 5U})
+    EXPECT_TRUE(holds(Output::grad_x, i)) << i;
+  for (const std::size_t i : {0U, 1U, 2U, 5U})
+    EXPECT_TRUE(holds(Output::grad_dy, i)) << i;
+  // A term whose cotangent is absent is not there: neither x nor dy has a say then.
+  c.v_gamma.clear();
+  c.running_mean[0] = inf;
+  EXPECT_TRUE(holds(Output::grad_dy, 4));
+  EXPECT_EQ(truth_of(c)[Output::grad_x].rn[2], 0);
+  // invstd without a number: infinite times what is not 0.
+  c = plain_case(Pass::double_backward_inference, 13);
+  c.problem.eps = c.running_var[0] = 0;
+  c.dy[0] = 0;
+  EXPECT_TRUE(std::isnan(truth_of(c)[Output::grad_x].rn[0]));
+  EXPECT_TRUE(std::isinf(truth_of(c)[Output::grad_x].rn[1]));
+  EXPECT_TRUE(std::isinf(truth_of(c)[Output::grad_gamma].rn[0]));
+}
+
 TEST(Gradient, AnEmptyBatchHasGradientZero) {
   for (const Pass pass : backward_passes) {
     Case c = plain(f32, 2, {}, 1);
     c.problem.pass = pass;
-    if (pass == Pass::backward_inference)
+    if (is_inference(pass))
       c.running_mean = c.running_var = {1, 1};
-    if (pass == Pass::backward_training || pass == Pass::double_backward)
+    if (takes_saved(pass))
       c.saved_mean = c.saved_invstd = {1, 1};
     const Truth truth = truth_of(c);
     for (const Output output : {Output::dbeta, Output::dgamma, Output::grad_gamma})
@@ -606,7 +645,7 @@ TEST(GradientFacts, AreGoodWhereTheSumsCancel) {
   Numbers numbers(31);
   std::int64_t checked = 0;
   for (int round = 0; round < 600; ++round) {
-    const Pass pass = backward_passes[round % 4];
+    const Pass pass = backward_passes[round % 5];
     const auto& [data, stats] = types[static_cast<std::size_t>(numbers.integer(0, 6))];
     Case c = random_case(numbers, pass, data, stats);
     if (round % 3 == 0)  // sums that cancel to far below a double's reach
@@ -619,10 +658,10 @@ TEST(GradientFacts, AreGoodWhereTheSumsCancel) {
       const auto batch = second_route::statistics(c.channel(static_cast<std::int64_t>(k)), n);
       const bool given = !c.saved_mean.empty();
       const Rational mean = given                              ? exact(c.saved_mean[k])
-                            : pass == Pass::backward_inference ? exact(c.running_mean[k])
+                            : is_inference(pass) ? exact(c.running_mean[k])
                                                                : batch.mean;
       const Rational s =
-          (pass == Pass::backward_inference ? exact(c.running_var[k]) : batch.biased) + exact(c.problem.eps);
+          (is_inference(pass) ? exact(c.running_var[k]) : batch.biased) + exact(c.problem.eps);
       if (!given && s == 0)
         continue;
       Rational G, G1, K, K1, X, V, V1, L, L1, Z, Z1;
@@ -803,7 +842,7 @@ TEST(Gradient, ThreadsDoNotChangeABit) {
       EXPECT_EQ(one[output].off, four[output].off);
     }
     EXPECT_EQ(one.effort.elements, four.effort.elements);
-    EXPECT_EQ(one.effort.elements, pass == Pass::double_backward ? 4 + 2 * 24 : 2 * 4 + 24);
+    EXPECT_EQ(one.effort.elements, is_second_order(pass) ? 4 + 2 * 24 : 2 * 4 + 24);
   }
 }
 

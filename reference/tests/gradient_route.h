@@ -105,6 +105,10 @@ inline Gradients gradients(const Case& c, std::size_t k, const Rational& mean, c
   }
   const Rational three = slip == Slip::no_triple ? 0 : slip == Slip::triple_is_double ? 2 : 3;
   for (std::size_t i = 0; i < size; ++i) {
+    if (constants) {
+      g.grad_x[i] = slip == Slip::no_v_gamma ? Rational(0) : Rational(a * dy[i]);
+      continue;
+    }
     g.grad_x[i] = -(gamma * r2 * one_nth) *
                   (K * v[i] + L * dy[i] + d[i] * Z - (K * V + L * G + d[i] * V * G) * one_nth -
                    three * d[i] * L * K * r2 * one_nth);

@@ -56,7 +56,7 @@ inline Channel channel(const Case& c, std::size_t k) {
     return values.empty() ? otherwise : values[k];
   };
   Channel r;
-  const bool inference = p.pass == Pass::forward_inference || p.pass == Pass::backward_inference;
+  const bool inference = is_inference(p.pass);
   if (inference) {
     r.mean = c.running_mean[k];
     r.invstd = 1 / sqrt(Digits(c.running_var[k]) + p.eps);
@@ -93,7 +93,7 @@ inline Channel channel(const Case& c, std::size_t k) {
     r.dbeta += dy[i];
     r.dgamma += dy[i] * xhat[i];
   }
-  if (inference) {
+  if (p.pass == Pass::backward_inference) {
     for (std::size_t i = 0; i < n; ++i)
       r.dx.push_back(gamma * r.invstd * dy[i]);
     return r;
@@ -101,7 +101,7 @@ inline Channel channel(const Case& c, std::size_t k) {
   const auto q = [&](std::size_t i) -> Digits {
     return dy[i] - r.dbeta / n - xhat[i] * r.dgamma / n;
   };
-  if (p.pass != Pass::double_backward) {
+  if (!is_second_order(p.pass)) {
     for (std::size_t i = 0; i < n; ++i)
       r.dx.push_back(gamma * r.invstd * q(i));
     return r;
@@ -113,9 +113,17 @@ inline Channel channel(const Case& c, std::size_t k) {
     W += v[i] * xhat[i];
     Z += Digits(v[i]) * dy[i];
   }
+  const Digits a = parameter(c.v_gamma, 0);
+  if (inference) {
+    r.grad_gamma = r.invstd * Z;
+    for (std::size_t i = 0; i < n; ++i) {
+      r.grad_dy.push_back(gamma * r.invstd * v[i] + a * xhat[i] + parameter(c.v_beta, 0));
+      r.grad_x.push_back(a * r.invstd * dy[i]);
+    }
+    return r;
+  }
   const Digits Q = Z - V * r.dbeta / n - W * r.dgamma / n;
   r.grad_gamma = r.invstd * Q;
-  const Digits a = parameter(c.v_gamma, 0);
   for (std::size_t i = 0; i < n; ++i) {
     const Digits part = v[i] - V / n - xhat[i] * W / n;
     r.grad_dy.push_back(gamma * r.invstd * part + a * xhat[i] + parameter(c.v_beta, 0));

@@ -74,8 +74,8 @@ inline Case random_case(Numbers& numbers, Pass pass, const Format& data, const F
     p.semantics.eps = static_cast<EpsPlacement>(numbers.integer(0, 6));
   if (numbers.integer(0, 3) == 0)
     p.semantics.normalising = VarianceKind::unbiased;
-  const bool forward = pass == Pass::forward_training || pass == Pass::forward_inference;
-  const bool saved = pass == Pass::backward_training || pass == Pass::double_backward;
+  const bool forward = is_forward(pass);
+  const bool saved = takes_saved(pass);
   const auto number = [&] {
     const double special[]{0.0, -0.0, 1.0, -1.0};
     return numbers.integer(0, 4) == 0 ? special[numbers.integer(0, 4)] : numbers.number(stats, -3, 2);
@@ -96,7 +96,7 @@ inline Case random_case(Numbers& numbers, Pass pass, const Format& data, const F
       c.saved_mean.push_back(numbers.integer(0, 2) == 0 ? round_to(stats, x[0]) : number());
       c.saved_invstd.push_back(std::abs(number()));
     }
-    if (pass == Pass::double_backward) {
+    if (is_second_order(pass)) {
       const auto v = channel(numbers, data, n);
       c.v_x.insert(c.v_x.end(), v.begin(), v.end());
       c.v_gamma.push_back(number());

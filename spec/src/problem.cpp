@@ -17,6 +17,8 @@ std::string_view to_string(Pass pass) {
     return "gradient";
   case Pass::double_backward:
     return "double-backward";
+  case Pass::double_backward_inference:
+    return "double-backward-inference";
   }
   return "?";
 }
@@ -82,6 +84,7 @@ bool is_defined(const Problem& problem, Output output) {
   case Pass::gradient:
     return output == Output::dbeta || output == Output::dgamma || output == Output::dx;
   case Pass::double_backward:
+  case Pass::double_backward_inference:
     return output == Output::grad_dy || output == Output::grad_x || output == Output::grad_gamma;
   }
   return false;

@@ -167,7 +167,8 @@ def gradients(case):
     """Every output of the backward and double-backward passes. Finite inputs, v + eps > 0, n > 0."""
     dtype, n = case["dtype"], per_channel(case["shape"])
     stats = case.get("stats_dtype", usual_stats(dtype))
-    names = (("grad_dy", "grad_x"), ("grad_gamma",)) if case["pass"] == "double-backward" else (("dx",), ("dgamma", "dbeta"))
+    second = case["pass"].startswith("double-backward")
+    names = (("grad_dy", "grad_x"), ("grad_gamma",)) if second else (("dx",), ("dgamma", "dbeta"))
     out = {name: [] for group in names for name in group}
     for k in range(case["shape"][1]):
         x, dy = case["x"][k * n:(k + 1) * n], case["dy"][k * n:(k + 1) * n]
@@ -177,7 +178,7 @@ def gradients(case):
         total, dot = sum(dy, Q(0)), sum((a * b for a, b in zip(d, dy)), Q(0))
         # q: the bracket of dx, dy - dbeta/n - xhat dgamma/n; xhat dgamma is d dot invstd^2, a rational
         q = [g - (total / n + c * dot * r.square / n if training else 0) for g, c in zip(dy, d)]
-        if case["pass"] != "double-backward":
+        if not second:
             out["dbeta"].append(round_rational(total, stats))
             out["dgamma"].append(r.affine(0, dot, stats))
             out["dx"] += [r.affine(0, gamma * value, dtype) for value in q]
@@ -687,11 +688,15 @@ def double_backward(bank, dtype):
                  {hit: truth(without)[hit]}, clause={"v_x": "BN-DBL-4", "v_gamma": "BN-DBL-3", "v_beta": "BN-DBL-2"}[name])
     bare = {k: v for k, v in plain.items() if k != "gamma"}
     bank.add(file, "second-gamma-absent", "an absent gamma is 1", ["second-gradient", "truth-a"], bare)
-    constants = make_gradient_case(which, dtype, (2, 2, 2), **PLAIN, running_mean=[0, 8], running_var=[4, "0.5"], v_x=[1, "0.5", -1, 2, "0.25",
+    constants = make_gradient_case(f"{which}-inference", dtype, (2, 2, 2), **PLAIN, running_mean=[0, 8], running_var=[4, "0.5"], v_x=[1, "0.5", -1, 2, "0.25",
                                    -3, 1, 1], v_gamma=[2, "-0.5"], v_beta=["0.75", 3])
     bank.add(file, "second-inference", "running statistics are constants", ["second-gradient", "inference", "layout"], constants)
-    bank.add(file, "second-inference-training", "the training form in inference", ["second-gradient", "inference"], constants, "invalid",
-             {"grad_x": truth(free)["grad_x"]}, clause="BN-DBL-5")
+    for output in ("grad_dy", "grad_x", "grad_gamma"):
+        bank.add(file, f"second-inference-training-{output}", "the training form in inference", ["second-gradient", "inference"], constants,
+                 "invalid", {output: truth(free)[output]}, clause="BN-DBL-5")
+    for name in ("v_x", "v_gamma", "v_beta"):
+        alone = {k: v for k, v in constants.items() if not k.startswith("v_") or k == name}
+        bank.add(file, f"second-inference-only-{name}", f"{name} alone, the other cotangents absent", ["second-gradient", "inference"], alone)
 
     def wrong(mutation):
         """grad_x of `plain` with the bracket's terms weighed anew."""

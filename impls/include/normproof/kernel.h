@@ -67,9 +67,10 @@ typedef enum np_pass {
   NP_FORWARD_INFERENCE = 2,
   NP_BACKWARD_TRAINING = 3,
   NP_BACKWARD_INFERENCE = 4,
-  NP_DOUBLE_BACKWARD = 5,
+  NP_DOUBLE_BACKWARD = 5, /* at saved_mean and saved_invstd */
   NP_GRADIENT =
-      6 /* forward training, then the backward with whatever the forward saved: reports dx, dgamma, dbeta */
+      6, /* forward training, then the backward with whatever the forward saved: reports dx, dgamma, dbeta */
+  NP_DOUBLE_BACKWARD_INFERENCE = 7 /* at running_mean and running_var, which are constants */
 } np_pass;
 
 /* The documented semantics are the zeros. A kernel answers `query` with NP_UNSUPPORTED for a point that it

@@ -18,6 +18,7 @@ void with_pass(const np_problem& p, Use&& use) {
   case NP_FORWARD_INFERENCE:
     return use(Type<Inference<Affine::centred>>{});
   case NP_DOUBLE_BACKWARD:
+  case NP_DOUBLE_BACKWARD_INFERENCE:
     return use(Type<DoubleBackward<>>{});
   default:
     return use(Type<Backward<Direct>>{});

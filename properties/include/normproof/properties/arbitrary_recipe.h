@@ -41,14 +41,14 @@ inline Regime regime_at(std::size_t number, std::uint64_t parameter) {
 /// them, a momentum, eps = 1/2 or n = 2 where the regime wants that; the dialect documented or the regime
 /// normal where even that does not help.
 inline Recipe repaired(Recipe r) {
-  if (uses_running(r.pass))
+  if (is_inference(r.pass))
     r.running = true;
   if (r.regime.name == "exact")
     r.eps = 0.5;
   if (impossible(r).empty())
     return r;
   const Dialect dialect = *dialect_named(r.dialect);
-  if (!uses_running(r.pass) &&
+  if (!is_inference(r.pass) &&
       std::ranges::find(dialect.not_applicable, "running-variance") != dialect.not_applicable.end())
     r.running = false;
   if (!r.momentum && !dialect.semantics.cumulative_average)

@@ -70,10 +70,11 @@ struct SecondOrderSums {
   double a = 0, b = 0;  ///< |v_gamma|, |v_beta|
 };
 
-/// BN-NUM-29 to BN-NUM-31, at given statistics.
+/// BN-NUM-29 to BN-NUM-34, at given statistics; in inference `used.rho` is that of the variance's root.
 class SecondOrderBounds {
 public:
-  SecondOrderBounds(const GradientProblem& problem, const SecondOrderSums& sums, const Reduction& sum);
+  SecondOrderBounds(const GradientProblem& problem, const SecondOrderSums& sums, const Reduction& sum,
+                    const StatisticsUsed& used);
   SecondOrderBounds() = default;
 
   double grad_gamma() const { return grad_gamma_; }
@@ -82,10 +83,12 @@ public:
 
 private:
   double bound(double S0, double S1, double S2, double k0, double k1, double k2) const;
+  /// f(e, S, 1): where r occurs once, as everywhere in inference.
+  double bound_in_inference(double e, double S) const;
 
   GradientProblem problem_;
   SecondOrderSums sums_;
-  double u_ = 0, D_ = 0, c_ = 0, omega_ = 0, underflow_ = 0;
+  double u_ = 0, D_ = 0, c_ = 0, omega_ = 0, rho_ = 0, underflow_ = 0;
   double grad_gamma_ = 0;
 };
 

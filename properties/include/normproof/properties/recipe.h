@@ -62,10 +62,6 @@ Format usual_stats(const Format& dtype);
 
 /// Whether the pass is given dy.
 bool takes_dy(Pass pass);
-/// Whether the pass normalises with the running statistics, which must then be given.
-bool uses_running(Pass pass);
-/// Whether the pass is given saved statistics.
-bool takes_saved(Pass pass);
 
 /// The canonical line, every field written:
 /// np1 pass=forward-training dtype=f32 shape=8x4x4x4 layout=contiguous dialect=documented regime=offset:1000

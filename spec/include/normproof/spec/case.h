@@ -28,7 +28,7 @@ struct Case {
   std::vector<double> dy;            ///< backward passes: the gradient of y, like x
   std::vector<double> saved_mean;    ///< backward_training and double_backward: the statistics to use
   std::vector<double> saved_invstd;
-  std::vector<double> v_x;           ///< double_backward: the cotangent of dx, like x; may be absent
+  std::vector<double> v_x;           ///< second order: the cotangent of dx, like x; may be absent
   std::vector<double> v_gamma;       ///< the cotangents of dgamma and dbeta, per channel; may be absent
   std::vector<double> v_beta;
 

@@ -15,16 +15,37 @@ namespace normproof {
 
 /// backward_training is judged at the saved statistics that it is given (truth A), gradient is forward training and
 /// then the same kernel's backward with whatever it saved, judged against the true gradient of x (truth B).
+/// double_backward is the second order at given saved statistics, double_backward_inference that of
+/// backward_inference.
 enum class Pass {
   forward_training,
   forward_inference,
   backward_training,
   backward_inference,
   gradient,
-  double_backward
+  double_backward,
+  double_backward_inference
 };
 inline constexpr std::array all_passes{Pass::forward_training,   Pass::forward_inference, Pass::backward_training,
-                                       Pass::backward_inference, Pass::gradient,          Pass::double_backward};
+                                       Pass::backward_inference, Pass::gradient,          Pass::double_backward,
+                                       Pass::double_backward_inference};
+
+/// The running statistics are given and normalise; none is taken of x, none is saved, none is updated.
+constexpr bool is_inference(Pass pass) {
+  return pass == Pass::forward_inference || pass == Pass::backward_inference ||
+         pass == Pass::double_backward_inference;
+}
+constexpr bool is_forward(Pass pass) {
+  return pass == Pass::forward_training || pass == Pass::forward_inference;
+}
+/// v_x, v_gamma and v_beta are given; grad_dy, grad_x and grad_gamma are asked for.
+constexpr bool is_second_order(Pass pass) {
+  return pass == Pass::double_backward || pass == Pass::double_backward_inference;
+}
+/// saved_mean and saved_invstd are given.
+constexpr bool takes_saved(Pass pass) {
+  return pass == Pass::backward_training || pass == Pass::double_backward;
+}
 
 std::string_view to_string(Pass pass);
 std::optional<Pass> parse_pass(std::string_view text);
