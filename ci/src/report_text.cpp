@@ -190,6 +190,22 @@ std::string kernel_text(const Report& report, const KernelReport& kernel, const 
   return out;
 }
 
+std::string oracle_line(const Report& report, const Style& style) {
+  const TrialReport& trial = report.trial;
+  if (trial.audit.disagreeing > 0)
+    return wrapped(
+        paint(style, Colour::red, "ORACLE IN DOUBT: "),
+        fmt::format("{} of {} disagree with the multiprecision oracle, first {}; no verdict holds: "
+                    "please report this",
+                    grouped(trial.audit.disagreeing), counted(trial.audit.audited, "audited value"),
+                    trial.audit.first),
+        style.width);
+  return wrapped("oracle: ",
+                 fmt::format("{} correctly rounded; {} of them decided again in multiprecision, all alike",
+                             counted(trial.effort.elements, "value"), grouped(trial.audit.audited)),
+                 style.width);
+}
+
 }  // namespace
 
 std::string reason_text(const std::string& reason) {
@@ -257,7 +273,7 @@ std::string check_text(const Report& report, const Style& style, std::size_t sho
     out += fmt::format("{} {}\n", paint(style, Colour::yellow, "SKIPPED"),
                        paint(style, Colour::bold, absent.library)) +
            wrapped("     ", absent.reason, style.width) + "\n";
-  return out + summary_line(report, style);
+  return out + oracle_line(report, style) + summary_line(report, style);
 }
 
 std::string replay_text(const Report& report, const Style& style) {
@@ -285,7 +301,7 @@ std::string replay_text(const Report& report, const Style& style) {
   }
   for (const Absent& absent : report.absent)
     out += wrapped("SKIPPED ", absent.library + ": " + absent.reason, style.width);
-  return out + summary_line(report, style);
+  return out + oracle_line(report, style) + summary_line(report, style);
 }
 
 std::string summary_line(const Report& report, const Style& style) {
@@ -299,12 +315,13 @@ std::string summary_line(const Report& report, const Style& style) {
   }
   const auto kernels = static_cast<std::int64_t>(trial.kernels.size());
   const Exit exit = report.exit();
-  const std::string word = exit == Exit::conforms           ? "CONFORMS"
+  const std::string word = trial.audit.disagreeing > 0      ? "ORACLE IN DOUBT"
+                           : exit == Exit::conforms         ? "CONFORMS"
                            : exit == Exit::does_not_conform ? "DOES NOT CONFORM"
                                                             : "INCONCLUSIVE";
-  const Colour colour = exit == Exit::conforms           ? Colour::green
-                        : exit == Exit::does_not_conform ? Colour::red
-                                                         : Colour::yellow;
+  const Colour colour = exit == Exit::conforms       ? Colour::green
+                        : exit == Exit::inconclusive ? Colour::yellow
+                                                     : Colour::red;
 
   std::vector<std::string> parts;
   parts.push_back(fmt::format("{} of {} at grade {}", grouped(passed),

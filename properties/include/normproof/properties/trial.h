@@ -85,8 +85,10 @@ struct TrialReport {
   std::int64_t cases_planned = 0;
   std::int64_t cases_tried = 0;  ///< fewer than planned only when the budget ended
   reference::Effort effort;      ///< of the oracle
+  reference::Audit audit;        ///< a sample of every truth, decided again by the multiprecision oracle
   double seconds = 0, truth_seconds = 0;
 
+  /// could_not_run where the audit disagrees: then no verdict of the run is worth anything.
   Exit exit() const;
 };
 
