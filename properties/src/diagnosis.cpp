@@ -530,6 +530,12 @@ Diagnosis diagnose(const Case& c, const reference::Truth& truth, const impls::Ob
   const auto known = [&](std::string_view family) {
     return family != options.without;
   };
+  if (seen.outcome == impls::Outcome::crashed) {  // a wrong stride may lead out of the storage
+    d.spec_misfit = infinite;
+    if (!depends_on_manner(c, truth, gate, Roundings::of_grade, options, d))
+      d.spec_misfit = 0;
+    return d;
+  }
   if (seen.outcome != impls::Outcome::completed)
     return d;
   if (!seen.breaches.empty()) {

@@ -50,7 +50,7 @@ struct Walk {
 };
 
 Walk walk(const std::vector<std::uint64_t>& seeds, std::optional<double> momentum, const std::string& dialect,
-          const Run& run) {
+          const Kernel& run) {
   Walk result;
   std::vector<double> mean, var;
   std::vector<DoubleDouble> true_mean, true_var;
