@@ -12,7 +12,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "channel_judge.h"
-#include "clauses.h"
+#include "relations.h"
 #include "normproof/properties/bounds.h"
 #include "normproof/reference/ulp.h"
 
@@ -126,7 +126,7 @@ struct Split {
 
 Split any_split() {
   Split split;
-  split.sizes = *rc::gen::container<std::vector<std::int64_t>>(*rc::gen::inRange<std::size_t>(1, 7),
+  split.sizes = *rc::gen::container<std::vector<std::int64_t>>(pick<std::size_t>(1, 7),
                                                                rc::gen::inRange<std::int64_t>(0, 9));
   std::int64_t n = 0;
   for (const std::int64_t size : split.sizes)
@@ -135,12 +135,12 @@ Split any_split() {
     split.sizes.push_back(2 - n);
     n = 2;
   }
-  const Regime& regime = tried[*rc::gen::inRange<std::size_t>(0, tried.size())];
+  const Regime& regime = tried[pick<std::size_t>(0, tried.size())];
   RC_CLASSIFY(std::ranges::count(split.sizes, 0) > 0, "an empty part");
   RC_CLASSIFY(std::ranges::count(split.sizes, 1) > 0, "a part of one value");
   RC_CLASSIFY(split.sizes.size() == 1, "a single part");
   RC_CLASSIFY(regime.name == "offset", "a large mean");
-  split.whole = whole_of(n, regime, *rc::gen::inRange<std::uint64_t>(1, 1 << 20));
+  split.whole = whole_of(n, regime, pick<std::uint64_t>(1, 1 << 20));
   return split;
 }
 
