@@ -86,9 +86,8 @@ Relation shift(const Input& in) {
     for (auto* values : {&shifted.x, &shifted.running_mean, &shifted.saved_mean})
       for (double& v : *values)
         v += by;
-    const Observation want = each_value(kernel(c), [by](Output o, double v) {
-      return o == Output::mean ? v + by : v;
-    });
+    const Observation want =
+        each_value(kernel(c), [by](Output o, double v) { return o == Output::mean ? v + by : v; });
     return difference(want, kernel(shifted));
   };
 }

@@ -1,5 +1,5 @@
-// Where numbers lie must not matter: layouts of each tensor by itself, offsets and misalignment, tails of every
-// vector width, threads, repeat runs, the channel's place; and what is an input stays as it was.
+// Where numbers lie must not matter: layouts of each tensor by itself, offsets and misalignment, tails of
+// every vector width, threads, repeat runs, the channel's place; and what is an input stays as it was.
 #include <gmock/gmock.h>
 
 #include "relations.h"
@@ -113,8 +113,9 @@ TEST(Tail, the_last_values_dropped_and_a_width_never_drawn) {  // BN-FWD-1, BN-N
   EXPECT_TRUE(breaks(mutant("tail_dropped"), every_place, near_a_width({Pass::forward_training})));
   EXPECT_TRUE(
       breaks(mutant("dbeta_misses_a_batch_item"), every_place, near_a_width({Pass::backward_training})));
-  expect_reached(near_a_width(first_order), {"width 4", "width 8", "width 16", "width 32", "width 64",
-                                             "width 128", "width 256", "whole", "a few too few", "a few more"});
+  expect_reached(near_a_width(first_order),
+                 {"width 4", "width 8", "width 16", "width 32", "width 64", "width 128", "width 256", "whole",
+                  "a few too few", "a few more"});
 }
 
 // --- threads, repeats, inputs ---
@@ -149,8 +150,8 @@ TEST(Threads, one_share_missing) {  // BN-FWD-1, BN-BWD-1
   EXPECT_TRUE(breaks(last_share_lost, threads, exact_input({Pass::forward_training})));
 }
 
-/// In workers, on either side of a guard page: nothing outside is touched, no input changes, and what claims to
-/// repeat its bits does.
+/// In workers, on either side of a guard page: nothing outside is touched, no input changes, and what claims
+/// to repeat its bits does.
 TEST(Storage, inputs_used_as_scratch_or_bits_that_depend_on_the_address) {  // BN-FWD-6, BN-FWD-7, BN-FWD-16
   impls::Runner runner({.repeats = 3});
   int runs = 0;

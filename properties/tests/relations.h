@@ -13,6 +13,7 @@
 #include <numeric>
 #include <optional>
 
+#include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
 #include "clauses.h"
@@ -49,8 +50,8 @@ private:
 
 // --- inputs ---
 
-/// An integer from low to below high, each as likely from the first case on (RapidCheck's own ranges grow with
-/// the size); it shrinks towards low.
+/// An integer from low to below high, each as likely from the first case on (RapidCheck's own ranges grow
+/// with the size); it shrinks towards low.
 template <class T>
 T pick(T low, T high) {
   return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<T>(low, high));
@@ -90,11 +91,10 @@ inline std::set<std::string> classes_of(const Recipe& r) {
 /// Core data of many kinds in f32, f64 and bf16: what a relation that holds for all of them is tried on.
 inline rc::Gen<Input> any_input(std::vector<Pass> passes) {
   return rc::gen::exec([passes] {
-    static const std::vector<Regime> regimes_tried{{"normal", 0},     {"uniform", 0},       {"offset", 10},
-                                                   {"offset", 1000},  {"variance", -6},     {"variance", 8},
-                                                   {"pixels", 0},     {"near_constant", 4}, {"sparse", 4},
-                                                   {"outlier", 3},    {"graded", 6},        {"paired", 1000},
-                                                   {"constant", 0}};
+    static const std::vector<Regime> regimes_tried{
+        {"normal", 0},   {"uniform", 0},   {"offset", 10},       {"offset", 1000}, {"variance", -6},
+        {"variance", 8}, {"pixels", 0},    {"near_constant", 4}, {"sparse", 4},    {"outlier", 3},
+        {"graded", 6},   {"paired", 1000}, {"constant", 0}};
     constexpr std::array formats{f32, f64, bf16};
     constexpr std::array eps{0x1.4f8b58p-17, 0x1p-10, 0.5};
     Recipe r;
@@ -115,16 +115,15 @@ inline rc::Gen<Input> any_input(std::vector<Pass> passes) {
 
 /// Exactly summable data of any n from 3 on: x = K + d with sum d = 0 and sum d^2 = 2 n, eps = 2, gamma and
 /// beta powers of two and integers; dy = a + b d + e with sum e = sum e d = 0. Then mean = K, var = 2,
-/// invstd = 1/2, dbeta = n a, dgamma = n b, dx = gamma / 2 (b d / 2 + e), and every step on the way is a short
-/// binary fraction, in any order of additions.
+/// invstd = 1/2, dbeta = n a, dgamma = n b, dx = gamma / 2 (b d / 2 + e), and every step on the way is a
+/// short binary fraction, in any order of additions.
 inline Case exactly_summable(const Recipe& r, std::uint32_t draw) {
   struct Value {
     double d, e;
   };
-  static const std::array<std::vector<Value>, 3> blocks{
-      {{{1, 0}, {1, 0}, {-2, 0}},
-       {{2, 0}, {-2, 0}, {0, 1}, {0, -1}},
-       {{2, 1}, {-2, 1}, {1, -1}, {-1, -1}, {0, 0}}}};
+  static const std::array<std::vector<Value>, 3> blocks{{{{1, 0}, {1, 0}, {-2, 0}},
+                                                         {{2, 0}, {-2, 0}, {0, 1}, {0, -1}},
+                                                         {{2, 1}, {-2, 1}, {1, -1}, {-1, -1}, {0, 0}}}};
   Case c = expand(r);
   c.problem.eps = 2;
   c.origin += " (exactly summable)";
@@ -204,8 +203,8 @@ inline void expect_reached(const rc::Gen<Input>& inputs, const std::set<std::str
 
 // --- kernels ---
 
-/// Bounds RapidCheck's shrinking: the first failure of a test is printed as it is, and some seconds later every
-/// smaller one counts as passed.
+/// Bounds RapidCheck's shrinking: the first failure of a test is printed as it is, and some seconds later
+/// every smaller one counts as passed.
 inline bool worth_failing(const Input& in, const std::string& what) {
   using Clock = std::chrono::steady_clock;
   static std::map<std::string, Clock::time_point> since;

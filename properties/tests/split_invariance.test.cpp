@@ -12,9 +12,9 @@
 #include <rapidcheck/gtest.h>
 
 #include "channel_judge.h"
-#include "relations.h"
 #include "normproof/properties/bounds.h"
 #include "normproof/reference/ulp.h"
+#include "relations.h"
 
 namespace normproof::properties {
 namespace {
