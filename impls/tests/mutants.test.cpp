@@ -87,6 +87,7 @@ const std::map<std::string, Twin>& twins() {
       {"second_order_grad_gamma_uncentred", second({grad_gamma})},
       {"second_order_training_in_eval",
        {"cpu.double_backward", gradients(Pass::double_backward_inference), {grad_dy, grad_x, grad_gamma}}},
+      {"invstd_seven_ulps", forward({f32, f32}, {1, -1, 0, 0}, {invstd})},
       {"y_truncated", forward({bf16, f32}, {1, 2, 4, 7.5}, {y})},
       {"dx_truncated", changed({"cpu.backward_direct", gradients(Pass::gradient, {f16, f32}), {dx}},
                                [](Twin& t) { t.c.gamma.assign(3, 2 - 0x1p-20); })},

@@ -355,21 +355,24 @@ public:
         continue;
       if (!alone(output))
         continue;
+      const double u = unit_roundoff(format_of(case_.problem, output));
       std::vector<std::int64_t> wrong;
       double common = 0;
       for (std::int64_t k = 0; k < case_.problem.shape.channels; ++k) {
         if (scorer_.channel_misfit()[static_cast<std::size_t>(k)] <= 1)
           continue;
         const auto gain = gain_of(output, k);
-        if (!gain || std::abs(*gain - 1) < 64 * unit_roundoff(format_of(case_.problem, output)) ||
-            (common != 0 && std::abs(*gain - common) > 1e-3 * std::abs(common)))
+        if (!gain || (common != 0 && std::abs(*gain - common) > 1e-3 * std::abs(common) + 4 * u))
           return false;
         common = *gain;
         wrong.push_back(k);
       }
       if (wrong.empty())
         continue;
+      // That others are right says much; a factor on all by a few ulps may be anything.
       const bool some = static_cast<std::int64_t>(wrong.size()) < case_.problem.shape.channels;
+      if (std::abs(common - 1) < (some ? 4 : 64) * u)
+        return false;
       conclude(
           d, some ? "a factor on some channels" : "a factor on all channels", "",
           fmt::format("{} is {:.6g} times what is specified in {}", to_string(output), common,
@@ -527,6 +530,12 @@ Diagnosis diagnose(const Case& c, const reference::Truth& truth, const impls::Ob
   const auto known = [&](std::string_view family) {
     return family != options.without;
   };
+  if (seen.outcome == impls::Outcome::crashed) {  // a wrong stride may lead out of the storage
+    d.spec_misfit = infinite;
+    if (!depends_on_manner(c, truth, gate, Roundings::of_grade, options, d))
+      d.spec_misfit = 0;
+    return d;
+  }
   if (seen.outcome != impls::Outcome::completed)
     return d;
   if (!seen.breaches.empty()) {

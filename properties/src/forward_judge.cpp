@@ -72,9 +72,11 @@ private:
     record(output, r, condition_scale(output));
     const double measured = behind_infinity(output, r) ? 0 : r.measured(facts_.finite);
     weigh(stage, clause(output), output, 0, r, measured, [&](std::size_t k) {
+      const Permitted& p = permitted_[k];
+      if (output == Output::invstd && root_of_roundings(p))
+        return infinity;
       if (!facts_.finite || !std::isfinite(r.rn))
         return 0.0;
-      const Permitted& p = permitted_[k];
       switch (output) {
       case Output::mean:
         return p.mean;
@@ -93,6 +95,12 @@ private:
     if (facts_.finite && std::isfinite(r.got))
       stage.link = link(output, r);
     conclude(stage, depends_on);
+  }
+
+  /// v + eps = 0 is the dialect's business (BN-FWD-9) where the kernel's variance must be 0 as well. Where it
+  /// may be roundings, their root is anything: no bound (spec/bounds/invstd.md).
+  bool root_of_roundings(const Permitted& p) const {
+    return set_.training && facts_.finite && facts_.variance + set_.eps == 0 && p.variance > 0;
   }
 
   /// The statistics that infinities without a NaN leave open besides NaN (BN-FWD-13): a merge of partial
@@ -194,6 +202,8 @@ private:
       // In inference an infinite x concerns its own element alone (BN-INF-4).
       const bool finite = set_.training ? facts_.finite : std::isfinite(x[i]);
       const auto bound = [&](std::size_t k) {
+        if (root_of_roundings(permitted_[k]))
+          return infinity;
         return finite && std::isfinite(r.rn) ? permitted_[k].y.at(deviation, value) : 0.0;
       };
       const double measured = folds_to_nan(r) ? 0 : r.measured(finite);

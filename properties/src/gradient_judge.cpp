@@ -28,13 +28,17 @@ public:
     set_.data = problem().data;
     set_.accumulator = problem().accumulator();
     open_ = !set_.inference && without_nan();
-    if (is_second_order(problem().pass)) {
-      const SecondOrderSums sums = second_order_sums();
-      for (const Standard& s : standards_)
-        second_.emplace_back(set_, sums, s.sum, statistics_used(s));
-    } else {
-      for (const Standard& s : standards_)
-        first_.emplace_back(set_, s.sum, statistics_used(s));
+    const bool second = is_second_order(problem().pass);
+    const SecondOrderSums sums = second ? second_order_sums() : SecondOrderSums{};
+    for (const Standard& s : standards_) {
+      const Permitted p =
+          permitted(channel_problem(case_, facts_, channel_), s.sum, all_classes[s.klass], s.rsqrt_ulps);
+      if (second)
+        second_.emplace_back(set_, sums, s.sum, statistics_used(p));
+      else
+        first_.emplace_back(set_, s.sum, statistics_used(p));
+      undecided_.push_back(problem().pass == Pass::gradient && facts_.finite &&
+                           facts_.variance + problem().eps == 0 && p.variance > 0);
     }
   }
 
@@ -62,12 +66,10 @@ private:
   }
 
   /// spec/bounds/backward.md, the table of uses.
-  StatisticsUsed statistics_used(const Standard& s) const {
+  StatisticsUsed statistics_used(const Permitted& p) const {
     if (takes_saved(problem().pass))
       return {};
     // The pair: e and rho of the class. Inference: the root of the given variance.
-    const Permitted p =
-        permitted(channel_problem(case_, facts_, channel_), s.sum, all_classes[s.klass], s.rsqrt_ulps);
     return {p.mean_used, p.rho};
   }
 
@@ -128,6 +130,8 @@ private:
     const Reading r = reading(output, 0);
     record(output, r, output == Output::dbeta ? gradient_.G1 : gradient_.H1);
     weigh(stage, clause, output, 0, r, measured(r), [&](std::size_t k) {
+      if (output == Output::dgamma && undecided_[k])
+        return infinity;
       if (!std::isfinite(r.rn))
         return 0.0;
       if (output == Output::grad_gamma)
@@ -169,8 +173,11 @@ private:
       const bool bounded = std::isfinite(r.rn);
       const double error = measured(r);
       if (error > 0 || i == 0 || r.got != r.rn)
-        weigh(stage, clause, output, i, r, error,
-              [&](std::size_t k) { return bounded ? bound(output, k, i) : 0.0; });
+        weigh(stage, clause, output, i, r, error, [&](std::size_t k) {
+          if (output == Output::dx && undecided_[k])
+            return infinity;
+          return bounded ? bound(output, k, i) : 0.0;
+        });
       if (!informative && bounded) {
         trivial_is_true = trivial_is_true && r.rn == 0;
         double allowed = 0;
@@ -222,8 +229,11 @@ private:
 
   const reference::GradientFacts& gradient_;
   GradientProblem set_;
-  bool open_ = false;                      ///< NaN and infinity are one: see measured()
-  std::vector<GradientBounds> first_;      ///< by standard
+  bool open_ = false;                  ///< NaN and infinity are one: see measured()
+  std::vector<GradientBounds> first_;  ///< by standard
+  /// By standard: the pair's var + eps is 0 and a kernel's may be roundings, whose root is anything
+  /// (BN-BWD-10 leaves the rest to the dialect).
+  std::vector<bool> undecided_;
   std::vector<SecondOrderBounds> second_;  ///< by standard
 };
 

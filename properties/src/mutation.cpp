@@ -134,7 +134,8 @@ MutationReport run_mutation(std::span<const Recipe> recipes, std::span<const imp
       return;
     }
     record.killed = verdict.failed();
-    record.tried = record.killed || seen.outcome == impls::Outcome::completed;  // a due refusal computes nothing
+    record.tried =
+        record.killed || seen.outcome == impls::Outcome::completed;  // a due refusal computes nothing
     if (record.killed)
       record.clauses = clauses_of(verdict);
     for (std::size_t p = 0; p < options.peers.size(); ++p) {

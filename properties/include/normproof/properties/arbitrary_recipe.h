@@ -53,7 +53,7 @@ inline Recipe repaired(Recipe r) {
     r.running = false;
   if (!r.momentum && !dialect.semantics.cumulative_average)
     r.momentum = Recipe{}.momentum;
-  if (r.pass == Pass::backward_inference && !dialect.semantics.inference_gradient)
+  if (takes_dy(r.pass) && is_inference(r.pass) && !dialect.semantics.inference_gradient)
     r.dialect = "documented";
   if (r.regime.name == "pair" || r.regime.name == "exact")
     r.shape = {r.regime.name == "pair" ? 2 : 4, r.shape.channels, {}};
