@@ -76,7 +76,9 @@ int main(int argc, char** argv) {
   add_ulp(app, run);
   add_compare(app, run);
   add_replay(app, run);
+  add_explain(app, run);
   add_truth(app, run);
+  add_mutants(app, run);
   add_list(app, run);
   add_findings(app, run);
   add_vectors(app, run);

@@ -10,10 +10,12 @@
 
 #include "console.h"
 #include "data.h"
+#include "diagnoses.h"
 #include "failure.h"
 #include "normproof/ci/words.h"
 #include "normproof/properties/case_file.h"
 #include "normproof/properties/profile.h"
+#include "normproof/properties/shapes.h"
 #include "version.h"
 
 namespace normproof::ci {
@@ -126,6 +128,10 @@ void remember_command(int argc, const char* const* argv) {
     command_words().front() = "normproof";
 }
 
+const std::vector<std::string>& command_line() {
+  return command_words();
+}
+
 void add_options(CLI::App& command, KernelSelection& selection, bool positional) {
   constexpr const char* what =
       "kernels on trial: names, patterns ('cpu.*'), or libraries with the kernel interface "
@@ -209,6 +215,17 @@ void add_options(CLI::App& command, CaseSelection& selection) {
          "only this kind of data: offset, offset:1000, ... (normproof list regimes)");
   filter("--dialect", selection.dialects,
          "only this reading of batch normalisation (normproof list dialects)");
+  command
+      .add_option("--shapes", selection.shapes,
+                  "instead of a profile, the layers of a network (normproof list shapes), or the shapes of a "
+                  "file, one 32x64x56x56 per line")
+      ->type_name("NAME|FILE")
+      ->group("Cases");
+  command.add_option("--batch", selection.batch, "batch size of the layers of a network")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->group("Cases");
   command.add_option("--case", selection.files, "try this case file instead of a profile (may be repeated)")
       ->type_name("FILE")
       ->allow_extra_args(false)
@@ -385,8 +402,20 @@ Case case_of(const std::string& origin) {
 
 namespace {
 
-/// The recipes of a profile, or explicit cases.
-std::pair<std::vector<Recipe>, std::vector<Case>> listed(const CaseSelection& cases, bool with_extended) {
+/// A file where there is one, else a name.
+std::vector<Recipe> of_layers(const CaseSelection& cases, const Filter& filter) {
+  const bool file = std::filesystem::exists(cases.shapes) || cases.shapes.find('/') != std::string::npos;
+  try {
+    const ShapeList list = file ? read_shapes(cases.shapes) : shape_list(cases.shapes, cases.batch);
+    return recipes_for_shapes(list, cases.seed, filter);
+  } catch (const std::invalid_argument& error) {
+    throw file ? could_not(error.what()) : usage(fmt::format("--shapes: {}", error.what()));
+  }
+}
+
+}  // namespace
+
+std::vector<Recipe> recipes_of(const CaseSelection& cases, bool with_extended) {
   const auto profile = parse_profile(cases.profile);
   if (!profile)
     throw unknown("profile", cases.profile,
@@ -401,18 +430,27 @@ std::pair<std::vector<Recipe>, std::vector<Case>> listed(const CaseSelection& ca
   filter.regimes = cases.regimes;
   filter.dialects = cases.dialects;
   filter.extended = with_extended;
-  std::pair<std::vector<Recipe>, std::vector<Case>> lists;
-  if (cases.files.empty())
-    lists.first = recipes(*profile, cases.seed, filter);
+  if (!cases.shapes.empty() && !cases.files.empty())
+    throw usage("--shapes and --case: give one of them");
+  if (!cases.shapes.empty())
+    return of_layers(cases, filter);
+  return cases.files.empty() ? recipes(*profile, cases.seed, filter) : std::vector<Recipe>{};
+}
+
+namespace {
+
+std::vector<Case> given_cases(const CaseSelection& cases) {
+  std::vector<Case> given;
   for (const std::string& file : cases.files)
-    lists.second.push_back(case_of(file));
-  return lists;
+    given.push_back(case_of(file));
+  return given;
 }
 
 }  // namespace
 
 CaseList chosen_cases(const CaseSelection& cases, bool with_extended) {
-  auto [recipe_list, case_list] = listed(cases, with_extended);
+  std::vector<Recipe> recipe_list = recipes_of(cases, with_extended);
+  std::vector<Case> case_list = given_cases(cases);
   if (!case_list.empty())
     return {case_list.size(), [list = std::move(case_list)](std::size_t i) {
               return list[i];
@@ -444,12 +482,13 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
         std::max(std::chrono::seconds(1),
                  std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
 
-  const auto [recipe_list, case_list] = listed(cases, with_extended || manner.extended);
+  const std::vector<Recipe> recipe_list = recipes_of(cases, with_extended || manner.extended);
+  const std::vector<Case> case_list = given_cases(cases);
 
   const Chosen chosen = choose(kernels);
   Report report = empty_report(chosen, manner);
   report.machine.threads = options.threads;
-  report.profile = cases.files.empty() ? cases.profile : "cases";
+  report.profile = !cases.shapes.empty() ? "shapes" : cases.files.empty() ? cases.profile : "cases";
   report.seed = cases.seed;
   for (const Case& c : case_list)
     report.keys[c.origin] = {c.problem.pass, std::string(c.problem.data.name), c.problem.layout};
@@ -461,10 +500,12 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   report.trial = cases.files.empty() ? run_trial(recipe_list, chosen.kernels, options)
                                      : run_trial(case_list, chosen.kernels, options);
   progress.wipe();
+  add_diagnoses(report, options, shown_by_check);
   return report;
 }
 
-Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner) {
+Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner,
+                bool diagnose) {
   TrialOptions options = trial_options(manner);
   const Case c = case_of(origin);
   const Chosen chosen = choose(kernels);
@@ -474,6 +515,8 @@ Report tried_on(const std::string& origin, const KernelSelection& kernels, const
   report.profile = "cases";
   report.keys[c.origin] = {c.problem.pass, std::string(c.problem.data.name), c.problem.layout};
   report.trial = run_trial(std::span(&c, 1), chosen.kernels, options);
+  if (diagnose)
+    add_diagnoses(report, options, shown_by_replay);
   return report;
 }
 

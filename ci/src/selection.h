@@ -33,6 +33,8 @@ struct Manner {
 struct CaseSelection {
   std::string profile = "quick";
   std::string budget;
+  std::string shapes;  ///< a named list or a file; instead of the profile
+  std::int64_t batch = 32;
   std::uint64_t seed = 1;
   std::vector<std::string> passes, dtypes, layouts, regimes, dialects, files;
 };
@@ -68,16 +70,22 @@ std::chrono::milliseconds parse_duration(const std::string& text, const std::str
 /// "512M", "8G", "1.5G", "0" for none; in bytes.
 std::uint64_t parse_size(const std::string& text, const std::string& option);
 
+/// The recipes of a profile after the filters; case files are not among them. Throws Failure for unknown
+/// words.
+std::vector<properties::Recipe> recipes_of(const CaseSelection& cases, bool with_extended);
+
 /// Runs what was selected into a report. Throws Failure for anything that is wrong before a kernel runs. A
 /// filter that names an extended regime gets it whatever `with_extended` says.
 Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
              bool with_extended, bool quiet);
-/// The same for one recipe line or case file.
-Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner);
+/// The same for one recipe line or case file; its failures are diagnosed unless the caller does that itself.
+Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner,
+                bool diagnose = true);
 /// The case of a recipe line or a case file's path.
 Case case_of(const std::string& origin);
 
 /// As typed, for the report. Set once by main().
 void remember_command(int argc, const char* const* argv);
+const std::vector<std::string>& command_line();
 
 }  // namespace normproof::ci

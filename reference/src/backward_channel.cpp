@@ -1,5 +1,6 @@
 // The backward truths: sums as exact integers, once per channel; every output r P + shift from backward.h,
-// over balls first, and where these leave something open with P exact.
+// over balls first, and where these leave something open with P exact. On the certified route double-doubles
+// with a bound come before the balls.
 #include "backward_channel.h"
 
 #include "facts.h"
@@ -39,23 +40,32 @@ Quotient centred(const Dyadic& with_x, const Dyadic& sum, const Quotient& mean) 
 
 /// A fact: below 2^-45 off.
 double as_fact(const Quotient& q) {
-  return static_cast<double>(ball<RealOf<0>>(q).value);
+  return approximation(q).hi;
 }
-double as_fact(const Ball<RealOf<0>>& b) {
-  return static_cast<double>(b.value);
-}
+
+// The gradients over r, for balls and for linear forms.
+constexpr auto dx_formula = [](const auto& s, const auto& dy, const auto&, const auto& c) {
+  return dx_over_r(s, dy, c);
+};
+constexpr auto grad_dy_formula = [](const auto& s, const auto&, const auto& cotangent, const auto& c) {
+  return grad_dy_over_r(s, cotangent, c);
+};
+constexpr auto grad_x_formula = [](const auto& s, const auto& dy, const auto& cotangent, const auto& c) {
+  return grad_x_over_r(s, dy, cotangent, c);
+};
 
 }  // namespace
 
-BackwardChannel::BackwardChannel(const Case& c, std::int64_t channel)
+BackwardChannel::BackwardChannel(const Case& c, std::int64_t channel, Route route)
     : case_(c),
       problem_(c.problem),
+      route_(route),
       channel_(static_cast<std::size_t>(channel)),
       n_(c.problem.shape.per_channel()),
       x_(c.channel(channel)),
       dy_(c.channel(c.dy, channel)),
       v_(c.v_x.empty() ? nullptr : c.channel(c.v_x, channel)),
-      sums_(sums_of(x_, n_)),
+      sums_(route == Route::certified ? sums_of(x_, n_) : plain_sums_of(x_, n_)),
       normaliser_(normaliser_of(c, sums_, channel_)),
       gamma_(c.gamma.empty() ? 1 : c.gamma[channel_]),
       v_gamma_(c.v_gamma.empty() ? 0 : c.v_gamma[channel_]),
@@ -65,11 +75,11 @@ BackwardChannel::BackwardChannel(const Case& c, std::int64_t channel)
   double mean_hi = 0;
   double mean_lo = 0;
   if (mean.is_finite()) {
-    const RealOf<0> value = ball<RealOf<0>>(mean.exact).value;
-    mean_hi = static_cast<double>(value);
-    mean_lo = static_cast<double>(RealOf<0>(value - mean_hi));
+    const DoubleDouble value = approximation(mean.exact);
+    mean_hi = value.hi;
+    mean_lo = value.lo;
   }
-  dy_sums_ = weighted_sums_of(dy_, with_x ? x_ : nullptr, n_, mean_hi, mean_lo);
+  dy_sums_ = weighted(dy_, with_x, mean_hi, mean_lo);
   if (with_x)
     dy_c_ = centred(dy_sums_.with_x, dy_sums_.sum, mean.exact);
   if (v_ != nullptr)
@@ -78,16 +88,20 @@ BackwardChannel::BackwardChannel(const Case& c, std::int64_t channel)
     take_coefficients();
 }
 
+WeightedSums BackwardChannel::weighted(const double* w, bool with_x, double mean_hi, double mean_lo) const {
+  const double* x = with_x ? x_ : nullptr;
+  return route_ == Route::certified ? weighted_sums_of(w, x, n_, mean_hi, mean_lo)
+                                    : plain_weighted_sums_of(w, x, n_, mean_hi, mean_lo);
+}
+
 void BackwardChannel::take_cotangent(bool with_x, double mean_hi, double mean_lo) {
-  v_sums_ = weighted_sums_of(v_, with_x ? x_ : nullptr, n_, mean_hi, mean_lo);
+  v_sums_ = weighted(v_, with_x, mean_hi, mean_lo);
   if (with_x)
     v_c_ = centred(v_sums_.with_x, v_sums_.sum, normaliser_.mean().exact);
   if (dy_sums_.finite && v_sums_.finite) {
-    ProductSum v_dy;
-    for (std::int64_t i = 0; i < n_; ++i)
-      v_dy.add(v_[i], dy_[i]);
-    v_dy_ = v_dy.value();
-    v_dy_abs_ = v_dy.magnitude();
+    const Dot v_dy = route_ == Route::certified ? dot_of(v_, dy_, n_) : plain_dot_of(v_, dy_, n_);
+    v_dy_ = v_dy.sum;
+    v_dy_abs_ = v_dy.magnitude;
   }
 }
 
@@ -144,9 +158,20 @@ const ChannelGradient<Ball<RealOf<Tier>>>& BackwardChannel::gradient_at() {
   return stored.emplace(std::move(s));
 }
 
+Rounded BackwardChannel::rational(const Format& format, const Statistic& s) {
+  if (route_ == Route::certified && s.is_finite())
+    if (const auto fast = certified(format, enclosed(s.exact)))
+      return counted(*fast, effort);
+  return settled(format, s, effort);
+}
+
 Rounded BackwardChannel::scaled(const Format& format, const Quotient& over_r, double shift) {
   if (over_r.numerator.sign() == 0)
     return settled(format, shift, effort);
+  if (route_ == Route::certified)
+    if (const auto& scale = normaliser_.scale())
+      if (const auto fast = certified(format, enclosed(*scale, over_r, shift)))
+        return counted(*fast, effort);
   if (const auto& given = normaliser_.given_invstd())
     return settled(format, *given * over_r + Quotient{Dyadic(shift), 1}, effort);
   const auto at = [&](auto tier) {
@@ -159,6 +184,30 @@ Rounded BackwardChannel::scaled(const Format& format, const Quotient& over_r, do
     return root ? side_of(compare_scaled_root(over_r, *root, Dyadic(shift), m)) : Side::unknown;
   };
   return settle(format, at, compared, effort);
+}
+
+template <class Formula>
+Linear BackwardChannel::linear(const Formula& formula) const {
+  Linear c = -normaliser_.mean().exact;
+  c.x = Dyadic(Integer(1), 0) * c.denominator;
+  Linear dy, cotangent;
+  dy.dy = cotangent.v = Dyadic(1.0);
+  return formula(exact_, dy, cotangent, c);
+}
+
+template <class Formula>
+std::optional<Form> BackwardChannel::form(const Formula& formula, double shift) const {
+  constexpr double most = 0x1p400;
+  const bool usable = is_rational_ && normaliser_.scale() && sums_.max_abs() <= most &&
+                      dy_sums_.max_abs <= most && v_sums_.max_abs <= most;
+  if (!usable)
+    return std::nullopt;
+  return form_of(*normaliser_.scale(), linear(formula), shift, normaliser_.centre());
+}
+
+template <class One>
+void BackwardChannel::all(const std::optional<Form>& form, const One& one, double* rn, double* off) {
+  decide_elements(form, problem_.data, {x_, dy_, v_, n_}, one, rn, off, effort);
 }
 
 template <class Formula>
@@ -178,13 +227,8 @@ Rounded BackwardChannel::element(std::optional<Linear>& stored, const Formula& f
   }
   if (!is_rational_)
     return settle(problem_.data, by_balls, [](const Dyadic&) { return Side::unknown; }, effort);
-  if (!stored) {
-    Linear c = -normaliser_.mean().exact;
-    c.x = Dyadic(Integer(1), 0) * c.denominator;
-    Linear dy, cotangent;
-    dy.dy = cotangent.v = Dyadic(1.0);
-    stored = reduced(formula(exact_, dy, cotangent, c));
-  }
+  if (!stored)
+    stored = reduced(linear(formula));
   const std::int64_t escalated = effort.escalated;
   const Rounded result = scaled(problem_.data, stored->at(x_[i], dy_[i], v(i)), shift);
   effort.escalated = escalated + 1;
@@ -194,7 +238,7 @@ Rounded BackwardChannel::element(std::optional<Linear>& stored, const Formula& f
 Rounded BackwardChannel::dbeta() {
   if (!dy_sums_.finite)
     return {dy_sums_.special, 0};
-  return settled(problem_.stats, Quotient{dy_sums_.sum, 1}, effort);
+  return rational(problem_.stats, Quotient{dy_sums_.sum, 1});
 }
 
 double BackwardChannel::special_dot() const {
@@ -229,37 +273,59 @@ Rounded BackwardChannel::dx(std::int64_t i) {
       return scaled(problem_.data, {Dyadic(gamma_) * Dyadic(dy_[i]), 1}, 0);
     return {kind_of(gamma_) * (special ? kind_of(*special) : 1) * kind_of(dy_[i]), 0};
   }
-  if (!has_numbers() || !sums_.finite || !dy_sums_.finite || !std::isfinite(gamma_))
+  if (!dx_is_finite())
     return {nan, 0};
-  return element(
-      dx_form_, [](const auto& s, const auto& dy, const auto&, const auto& c) { return dx_over_r(s, dy, c); },
-      i, 0);
+  return element(dx_form_, dx_formula, i, 0);
+}
+
+bool BackwardChannel::dx_is_finite() const {
+  return has_numbers() && sums_.finite && dy_sums_.finite && std::isfinite(gamma_);
+}
+bool BackwardChannel::grad_dy_is_finite() const {
+  return has_numbers() && sums_.finite && v_sums_.finite && std::isfinite(gamma_) &&
+         std::isfinite(v_gamma_) && std::isfinite(v_beta_);
+}
+bool BackwardChannel::grad_x_is_finite() const {
+  return has_numbers() && sums_.finite && dy_sums_.finite && v_sums_.finite && std::isfinite(gamma_) &&
+         std::isfinite(v_gamma_);
 }
 
 Rounded BackwardChannel::grad_dy(std::int64_t i) {
-  const bool finite = has_numbers() && sums_.finite && v_sums_.finite && std::isfinite(gamma_) &&
-                      std::isfinite(v_gamma_) && std::isfinite(v_beta_);
-  if (!finite)
+  if (!grad_dy_is_finite())
     return {nan, 0};
-  return element(
-      grad_dy_form_,
-      [](const auto& s, const auto&, const auto& cotangent, const auto& c) {
-        return grad_dy_over_r(s, cotangent, c);
-      },
-      i, v_beta_);
+  return element(grad_dy_form_, grad_dy_formula, i, v_beta_);
 }
 
 Rounded BackwardChannel::grad_x(std::int64_t i) {
-  const bool finite = has_numbers() && sums_.finite && dy_sums_.finite && v_sums_.finite &&
-                      std::isfinite(gamma_) && std::isfinite(v_gamma_);
-  if (!finite)
+  if (!grad_x_is_finite())
     return {nan, 0};
-  return element(
-      grad_x_form_,
-      [](const auto& s, const auto& dy, const auto& cotangent, const auto& c) {
-        return grad_x_over_r(s, dy, cotangent, c);
-      },
-      i, 0);
+  return element(grad_x_form_, grad_x_formula, i, 0);
+}
+
+void BackwardChannel::all_dx(double* rn, double* off) {
+  const bool fast = route_ == Route::certified && n_ > 0;
+  std::optional<Form> chosen;
+  if (fast && constants()) {
+    Linear product;
+    product.dy = Dyadic(std::isfinite(gamma_) ? gamma_ : 0);
+    if (normaliser_.scale() && std::isfinite(gamma_) && dy_sums_.max_abs <= 0x1p400)
+      chosen = form_of(*normaliser_.scale(), product, 0, 0);
+  } else if (fast && dx_is_finite()) {
+    chosen = form(dx_formula, 0);
+  }
+  all(chosen, [&](std::int64_t i) { return dx(i); }, rn, off);
+}
+
+void BackwardChannel::all_grad_dy(double* rn, double* off) {
+  const bool fast = route_ == Route::certified && n_ > 0 && grad_dy_is_finite();
+  all(
+      fast ? form(grad_dy_formula, v_beta_) : std::nullopt, [&](std::int64_t i) { return grad_dy(i); }, rn,
+      off);
+}
+
+void BackwardChannel::all_grad_x(double* rn, double* off) {
+  const bool fast = route_ == Route::certified && n_ > 0 && grad_x_is_finite();
+  all(fast ? form(grad_x_formula, 0) : std::nullopt, [&](std::int64_t i) { return grad_x(i); }, rn, off);
 }
 
 Rounded BackwardChannel::grad_gamma() {
@@ -308,12 +374,17 @@ ChannelFacts BackwardChannel::facts() {
   }
   if (!has_numbers())
     return facts;
-  const auto& r = normaliser_.at<0>().invstd;
+  const auto times_r = [&](const Quotient& q) {
+    if (normaliser_.scale())
+      if (const auto product = enclosed(*normaliser_.scale(), q, 0))
+        return product->hi;
+    return static_cast<double>((ball<RealOf<0>>(q) * normaliser_.at<0>().invstd).value);
+  };
   const auto scaled_sums = [&](const WeightedSums& sums, const Quotient& dot, double& sum, double& sum_abs) {
     if (!sums.finite)
       return;
-    sum = as_fact(ball<RealOf<0>>(dot) * r);
-    sum_abs = std::abs(as_fact(ball<RealOf<0>>(centred(sums.folded_with_x, sums.folded, mean)) * r));
+    sum = times_r(dot);
+    sum_abs = std::abs(times_r(centred(sums.folded_with_x, sums.folded, mean)));
   };
   scaled_sums(dy_sums_, dy_c_, g.H, g.H1);
   scaled_sums(v_sums_, v_c_, g.W, g.W1);

@@ -3,15 +3,17 @@
 #pragma once
 
 #include "backward.h"
+#include "elements.h"
 #include "linear.h"
 #include "normproof/reference/truth.h"
+#include "route.h"
 #include "statistic.h"
 
 namespace normproof::reference {
 
 class BackwardChannel {
 public:
-  BackwardChannel(const Case& c, std::int64_t channel);
+  BackwardChannel(const Case& c, std::int64_t channel, Route route);
 
   Rounded dbeta();
   Rounded dgamma();
@@ -19,6 +21,10 @@ public:
   Rounded grad_dy(std::int64_t i);
   Rounded grad_x(std::int64_t i);
   Rounded grad_gamma();
+  /// Every element of one of the three.
+  void all_dx(double* rn, double* off);
+  void all_grad_dy(double* rn, double* off);
+  void all_grad_x(double* rn, double* off);
   ChannelFacts facts();
 
   Effort effort;
@@ -34,6 +40,19 @@ private:
   template <std::size_t Tier>
   const ChannelGradient<Ball<RealOf<Tier>>>& gradient_at();
 
+  WeightedSums weighted(const double* w, bool with_x, double mean_hi, double mean_lo) const;
+  /// The exact P of an element.
+  template <class Formula>
+  Linear linear(const Formula& formula) const;
+  template <class Formula>
+  std::optional<Form> form(const Formula& formula, double shift) const;
+  template <class One>
+  void all(const std::optional<Form>& form, const One& one, double* rn, double* off);
+  Rounded rational(const Format& format, const Statistic& s);
+  bool dx_is_finite() const;
+  bool grad_dy_is_finite() const;
+  bool grad_x_is_finite() const;
+
   /// The truth r P + shift, P exact.
   Rounded scaled(const Format& format, const Quotient& over_r, double shift);
   /// The same for an element: `formula` gives P, of balls and of linear forms.
@@ -44,6 +63,7 @@ private:
 
   const Case& case_;
   const Problem& problem_;
+  Route route_;
   std::size_t channel_;
   std::int64_t n_;
   const double* x_;

@@ -1,6 +1,8 @@
 // The forward truths: every output from forward.h over balls, rounded by settle.h, in doubt by the arbiter.
+// On the certified route double-doubles with a bound come first.
 #include "forward_channel.h"
 
+#include "elements.h"
 #include "facts.h"
 
 namespace normproof::reference {
@@ -25,20 +27,33 @@ Normaliser normaliser_of(const Case& c, const ChannelSums& sums, std::size_t cha
 
 }  // namespace
 
-ForwardChannel::ForwardChannel(const Case& c, std::int64_t channel)
+ForwardChannel::ForwardChannel(const Case& c, std::int64_t channel, Route route)
     : case_(c),
       problem_(c.problem),
+      route_(route),
       channel_(static_cast<std::size_t>(channel)),
       x_(c.channel(channel)),
-      sums_(sums_of(x_, c.problem.shape.per_channel())),
+      sums_(route == Route::certified ? sums_of(x_, c.problem.shape.per_channel())
+                                      : plain_sums_of(x_, c.problem.shape.per_channel())),
       normaliser_(normaliser_of(c, sums_, channel_)),
       gamma_(c.gamma.empty() ? 1 : c.gamma[channel_]),
       beta_(c.beta.empty() ? 0 : c.beta[channel_]) {}
+
+Rounded ForwardChannel::rational(const Statistic& s) {
+  if (route_ == Route::certified && s.is_finite())
+    if (const auto fast = certified(problem_.stats, enclosed(s.exact)))
+      return counted(*fast, effort);
+  return settled(problem_.stats, s, effort);
+}
 
 Rounded ForwardChannel::invstd() {
   if (normaliser_.special_invstd())
     return {*normaliser_.special_invstd(), 0};
   const auto& root = normaliser_.root();
+  if (route_ == Route::certified)
+    if (const auto& scale = normaliser_.scale())
+      if (const auto fast = certified(problem_.stats, enclosed(*scale, {Dyadic(1.0), 1}, 0)))
+        return counted(*fast, effort);
   return settle(
       problem_.stats, [&](auto tier) { return normaliser_.at<tier>().invstd; },
       [&](const Dyadic& m) {
@@ -86,8 +101,26 @@ Rounded ForwardChannel::y(double x) {
   return settle(problem_.data, at, compared, effort);
 }
 
+std::optional<Form> ForwardChannel::form() const {
+  const Statistic& mean = normaliser_.mean();
+  const bool all_finite = mean.is_finite() && std::isfinite(gamma_) && std::isfinite(beta_);
+  if (!all_finite || !normaliser_.scale() || !(sums_.max_abs() <= 0x1p400))
+    return std::nullopt;
+  Linear centred = -mean.exact;
+  centred.x = Dyadic(Integer(1), 0) * centred.denominator;
+  return form_of(*normaliser_.scale(), Quotient{Dyadic(gamma_), 1} * centred, beta_, normaliser_.centre());
+}
+
+void ForwardChannel::all_y(double* rn, double* off) {
+  const auto one = [&](std::int64_t i) {
+    return y(x_[i]);
+  };
+  decide_elements(route_ == Route::certified ? form() : std::nullopt, problem_.data,
+                  {x_, nullptr, nullptr, sums_.n}, one, rn, off, effort);
+}
+
 Rounded ForwardChannel::running_mean() {
-  return running(case_.running_mean[channel_], mean_of(sums_));
+  return running(case_.running_mean[channel_], normaliser_.mean());
 }
 
 Rounded ForwardChannel::running_variance() {
@@ -105,6 +138,9 @@ Rounded ForwardChannel::running(double before, const Statistic& batch) {
     return {std::isfinite(kept) ? fresh : std::isfinite(fresh) ? kept : kept + fresh, 0};
   }
   const Quotient after = rest * Quotient{Dyadic(before), 1} + weight * batch.exact;
+  if (route_ == Route::certified)
+    if (const auto fast = certified(problem_.stats, enclosed(after)))
+      return counted(*fast, effort);
   return settle(
       problem_.stats,
       [&](auto tier) {
@@ -121,8 +157,20 @@ ChannelFacts ForwardChannel::facts() {
   return facts;
 }
 
-ChannelFacts facts_of(const ChannelSums& sums, Normaliser& normaliser) {
+namespace {
+
+/// sqrt(q), also where q itself is beyond the doubles.
+double root_of_fact(const Quotient& q) {
+  const double value = approximation(q).hi;
+  if (std::isnormal(value) || q.numerator.sign() == 0)
+    return std::sqrt(value);
   using Real = RealOf<0>;
+  return static_cast<double>(Real(sqrt(ball<Real>(q).value)));
+}
+
+}  // namespace
+
+ChannelFacts facts_of(const ChannelSums& sums, Normaliser& normaliser) {
   const Statistic& mean = normaliser.mean();
   const Statistic& variance = normaliser.variance();
   ChannelFacts facts;
@@ -134,21 +182,23 @@ ChannelFacts facts_of(const ChannelSums& sums, Normaliser& normaliser) {
   facts.invstd = normaliser.special_invstd().value_or(nan);
   facts.mean_abs = facts.rms = facts.max_abs = nan;
   if (mean.is_finite()) {
-    const Real value = ball<Real>(mean.exact).value;
-    facts.mean_hi = static_cast<double>(value);
-    facts.mean_lo = static_cast<double>(Real(value - facts.mean_hi));
+    const DoubleDouble value = approximation(mean.exact);
+    facts.mean_hi = value.hi;
+    facts.mean_lo = value.lo;
   }
   if (variance.is_finite()) {
-    const Real value = ball<Real>(variance.exact).value;
-    facts.variance = static_cast<double>(value);
-    facts.deviation = value < 0 ? nan : static_cast<double>(Real(sqrt(value)));
+    const DoubleDouble value = approximation(variance.exact);
+    facts.variance = value.hi;
+    facts.deviation = value.hi < 0 ? nan : root_of_fact(variance.exact);
   }
-  if (!normaliser.special_invstd() && (variance.is_finite() || normaliser.given_invstd()))
+  if (normaliser.scale())
+    facts.invstd = normaliser.scale()->hi;
+  else if (!normaliser.special_invstd() && (variance.is_finite() || normaliser.given_invstd()))
     facts.invstd = static_cast<double>(normaliser.at<0>().invstd.value);
   if (sums.finite && sums.n > 0) {
-    facts.mean_abs = static_cast<double>(ball<Real>(Quotient{sums.sum_abs, sums.n}).value);
-    facts.rms = static_cast<double>(Real(sqrt(ball<Real>(Quotient{sums.squares, sums.n}).value)));
-    facts.max_abs = std::max(std::abs(sums.min), std::abs(sums.max));
+    facts.mean_abs = approximation(Quotient{sums.sum_abs, sums.n}).hi;
+    facts.rms = root_of_fact(Quotient{sums.squares, sums.n});
+    facts.max_abs = sums.max_abs();
   }
   return facts;
 }

@@ -1,7 +1,10 @@
 // The truths of one channel in the forward passes.
 #pragma once
 
+#include "enclosure.h"
+#include "memo.h"
 #include "normproof/reference/truth.h"
+#include "route.h"
 #include "statistic.h"
 
 namespace normproof::reference {
@@ -11,12 +14,14 @@ ChannelFacts facts_of(const ChannelSums& sums, Normaliser& normaliser);
 
 class ForwardChannel {
 public:
-  ForwardChannel(const Case& c, std::int64_t channel);
+  ForwardChannel(const Case& c, std::int64_t channel, Route route);
 
-  Rounded mean() { return settled(problem_.stats, normaliser_.mean(), effort); }
-  Rounded variance() { return settled(problem_.stats, normaliser_.variance(), effort); }
+  Rounded mean() { return rational(normaliser_.mean()); }
+  Rounded variance() { return rational(normaliser_.variance()); }
   Rounded invstd();
   Rounded y(double x);
+  /// Every y of the channel.
+  void all_y(double* rn, double* off);
   Rounded running_mean();
   Rounded running_variance();
   ChannelFacts facts();
@@ -25,7 +30,10 @@ public:
 
 private:
   bool training() const { return problem_.pass == Pass::forward_training; }
+  Rounded rational(const Statistic& s);
   Rounded running(double before, const Statistic& batch);
+  /// y as the loops evaluate it, where they may.
+  std::optional<Form> form() const;
   /// The IEEE value of y when an infinity or NaN takes part.
   Rounded special_y(double x) const;
   /// x - mean, as a double of the same sign.
@@ -33,6 +41,7 @@ private:
 
   const Case& case_;
   const Problem& problem_;
+  Route route_;
   std::size_t channel_;
   const double* x_;
   ChannelSums sums_;

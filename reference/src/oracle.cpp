@@ -1,8 +1,11 @@
-// The multiprecision oracle: what is no case is refused, then every channel's truths are put into their
-// places.
+// Both oracles: what is no case is refused, then every channel's truths are put into their places. And the
+// audit of one by the other.
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <mutex>
+#include <random>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -11,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "backward_channel.h"
+#include "environment.h"
 #include "forward_channel.h"
 #include "normproof/reference/truth.h"
 
@@ -22,6 +26,8 @@ void check_values(std::string_view name, const std::vector<double>& values, std:
   if (static_cast<std::int64_t>(values.size()) != count)
     throw std::invalid_argument(
         fmt::format("{} has {} values, the shape needs {}", name, values.size(), count));
+  if (lanes().representable(Grid(format), values.data(), count))
+    return;
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!is_representable(format, values[i]))
       throw std::invalid_argument(fmt::format("{}[{}] = {:a} is no number of {}; the nearest is {:a}", name,
@@ -85,13 +91,14 @@ public:
     if (is_defined(problem_, output))
       put(output, channel_, value());
   }
-  template <class Value>
-  void put_each(Output output, const Value& value) {
+  /// `fill(rn, off)` writes the channel's elements.
+  template <class Fill>
+  void put_each(Output output, const Fill& fill) {
     if (!is_defined(problem_, output))
       return;
     const std::size_t first = channel_ * static_cast<std::size_t>(n_);
-    for (std::int64_t i = 0; i < n_; ++i)
-      put(output, first + static_cast<std::size_t>(i), value(i));
+    Values& values = truth_.outputs[index(output)];
+    fill(values.rn.data() + first, values.off.data() + first);
   }
 
 private:
@@ -107,42 +114,44 @@ private:
   std::int64_t n_;
 };
 
-Effort fill_forward(const Case& c, std::int64_t index, Places& places, ChannelFacts& facts) {
-  ForwardChannel channel(c, index);
-  const double* x = c.channel(index);
+Effort fill_forward(const Case& c, std::int64_t index, Route route, Places& places, ChannelFacts& facts) {
+  ForwardChannel channel(c, index, route);
   places.put(Output::mean, [&] { return channel.mean(); });
   places.put(Output::var, [&] { return channel.variance(); });
   places.put(Output::invstd, [&] { return channel.invstd(); });
   places.put(Output::running_mean, [&] { return channel.running_mean(); });
   places.put(Output::running_var, [&] { return channel.running_variance(); });
-  places.put_each(Output::y, [&](std::int64_t i) { return channel.y(x[i]); });
+  places.put_each(Output::y, [&](double* rn, double* off) { channel.all_y(rn, off); });
   facts = channel.facts();
   return channel.effort;
 }
 
-Effort fill_backward(const Case& c, std::int64_t index, Places& places, ChannelFacts& facts) {
-  BackwardChannel channel(c, index);
+Effort fill_backward(const Case& c, std::int64_t index, Route route, Places& places, ChannelFacts& facts) {
+  BackwardChannel channel(c, index, route);
   places.put(Output::dbeta, [&] { return channel.dbeta(); });
   places.put(Output::dgamma, [&] { return channel.dgamma(); });
-  places.put_each(Output::dx, [&](std::int64_t i) { return channel.dx(i); });
+  places.put_each(Output::dx, [&](double* rn, double* off) { channel.all_dx(rn, off); });
   places.put(Output::grad_gamma, [&] { return channel.grad_gamma(); });
-  places.put_each(Output::grad_dy, [&](std::int64_t i) { return channel.grad_dy(i); });
-  places.put_each(Output::grad_x, [&](std::int64_t i) { return channel.grad_x(i); });
+  places.put_each(Output::grad_dy, [&](double* rn, double* off) { channel.all_grad_dy(rn, off); });
+  places.put_each(Output::grad_x, [&](double* rn, double* off) { channel.all_grad_x(rn, off); });
   facts = channel.facts();
   return channel.effort;
+}
+
+bool is_forward(Pass pass) {
+  return pass == Pass::forward_training || pass == Pass::forward_inference;
 }
 
 /// All truths of a channel.
-Effort fill(const Case& c, std::int64_t index, Truth& truth) {
+Effort fill(const Case& c, std::int64_t index, Route route, Truth& truth) {
   Places places(c.problem, truth, index);
   ChannelFacts& facts = truth.channels[static_cast<std::size_t>(index)];
-  const bool forward = c.problem.pass == Pass::forward_training || c.problem.pass == Pass::forward_inference;
-  return forward ? fill_forward(c, index, places, facts) : fill_backward(c, index, places, facts);
+  return is_forward(c.problem.pass) ? fill_forward(c, index, route, places, facts)
+                                    : fill_backward(c, index, route, places, facts);
 }
 
-}  // namespace
-
-Truth truth_of(const Case& c, int threads) {
+Truth truth_by(Route route, const Case& c, int threads) {
+  require_ieee_arithmetic();
   check_case(c);
   Truth truth;
   const auto channels = static_cast<std::size_t>(c.problem.shape.channels);
@@ -161,19 +170,14 @@ Truth truth_of(const Case& c, int threads) {
     Effort effort;
     try {
       for (std::int64_t i = next++; i < c.problem.shape.channels; i = next++) {
-        const Effort one = fill(c, i, truth);
-        effort.elements += one.elements;
-        effort.escalated += one.escalated;
-        effort.arbitrated += one.arbitrated;
+        effort += fill(c, i, route, truth);
       }
     } catch (...) {
       const std::lock_guard lock(guard);
       failure = std::current_exception();
     }
     const std::lock_guard lock(guard);
-    truth.effort.elements += effort.elements;
-    truth.effort.escalated += effort.escalated;
-    truth.effort.arbitrated += effort.arbitrated;
+    truth.effort += effort;
   };
   {
     std::vector<std::jthread> helpers;
@@ -184,6 +188,97 @@ Truth truth_of(const Case& c, int threads) {
   if (failure)
     std::rethrow_exception(failure);
   return truth;
+}
+
+/// The values of one channel that an audit decides again, and the tally.
+class Auditor {
+public:
+  Auditor(const Case& c, const Truth& truth, std::int64_t channel)
+      : problem_(c.problem),
+        truth_(truth),
+        channel_(static_cast<std::size_t>(channel)),
+        n_(c.problem.shape.per_channel()) {}
+
+  template <class Value>
+  void check(Output output, const Value& value) {
+    if (is_defined(problem_, output))
+      check(output, channel_, value());
+  }
+  template <class Value>
+  void check_each(Output output, std::span<const std::int64_t> elements, const Value& value) {
+    if (!is_defined(problem_, output))
+      return;
+    for (const std::int64_t i : elements)
+      check(output, channel_ * static_cast<std::size_t>(n_) + static_cast<std::size_t>(i), value(i));
+  }
+  const Audit& result() const { return audit_; }
+
+private:
+  void check(Output output, std::size_t place, const Rounded& want) {
+    const double rn = truth_[output].rn[place];
+    const double off = truth_[output].off[place];
+    ++audit_.audited;
+    const bool same = std::bit_cast<std::uint64_t>(rn) == std::bit_cast<std::uint64_t>(want.rn) ||
+                      (std::isnan(rn) && std::isnan(want.rn));
+    const bool near =
+        off == want.off || std::abs(off - want.off) <= off_precision * std::max(1.0, std::abs(off));
+    if (same && near)
+      return;
+    if (audit_.disagreeing++ == 0)
+      audit_.first = fmt::format("{}[{}] = {:a} off {:a}, by the definition {:a} off {:a}", to_string(output),
+                                 place, rn, off, want.rn, want.off);
+  }
+
+  const Problem& problem_;
+  const Truth& truth_;
+  std::size_t channel_;
+  std::int64_t n_;
+  Audit audit_;
+};
+
+}  // namespace
+
+Truth truth_of(const Case& c, int threads) {
+  return truth_by(Route::certified, c, threads);
+}
+
+Truth multiprecision_truth_of(const Case& c, int threads) {
+  return truth_by(Route::multiprecision, c, threads);
+}
+
+Audit audit(const Case& c, const Truth& truth, std::int64_t sample, std::uint64_t seed) {
+  check_case(c);
+  if (c.problem.shape.channels == 0)
+    return {};
+  std::mt19937_64 random(seed);
+  const auto below = [&](std::int64_t bound) {
+    return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(bound));
+  };
+  const std::int64_t index = below(c.problem.shape.channels);
+  const std::int64_t n = c.problem.shape.per_channel();
+  std::vector<std::int64_t> elements(
+      static_cast<std::size_t>(n == 0 ? 0 : std::max<std::int64_t>(sample, 0)));
+  for (std::int64_t& i : elements)
+    i = below(n);
+  Auditor auditor(c, truth, index);
+  if (is_forward(c.problem.pass)) {
+    ForwardChannel channel(c, index, Route::multiprecision);
+    auditor.check(Output::mean, [&] { return channel.mean(); });
+    auditor.check(Output::var, [&] { return channel.variance(); });
+    auditor.check(Output::invstd, [&] { return channel.invstd(); });
+    auditor.check(Output::running_mean, [&] { return channel.running_mean(); });
+    auditor.check(Output::running_var, [&] { return channel.running_variance(); });
+    auditor.check_each(Output::y, elements, [&](std::int64_t i) { return channel.y(c.channel(index)[i]); });
+  } else {
+    BackwardChannel channel(c, index, Route::multiprecision);
+    auditor.check(Output::dbeta, [&] { return channel.dbeta(); });
+    auditor.check(Output::dgamma, [&] { return channel.dgamma(); });
+    auditor.check(Output::grad_gamma, [&] { return channel.grad_gamma(); });
+    auditor.check_each(Output::dx, elements, [&](std::int64_t i) { return channel.dx(i); });
+    auditor.check_each(Output::grad_dy, elements, [&](std::int64_t i) { return channel.grad_dy(i); });
+    auditor.check_each(Output::grad_x, elements, [&](std::int64_t i) { return channel.grad_x(i); });
+  }
+  return auditor.result();
 }
 
 }  // namespace normproof::reference

@@ -51,6 +51,7 @@ Normaliser::Normaliser(Statistic mean, Statistic variance, double eps, const Sem
     special_invstd_ = reference::invstd(v, eps_, placement_);
   if (special_invstd_ == 0.0)
     given_ = Quotient{};
+  find_scale();
 }
 
 Normaliser::Normaliser(Statistic mean, double invstd) : mean_(std::move(mean)), variance_(nan) {
@@ -59,14 +60,28 @@ Normaliser::Normaliser(Statistic mean, double invstd) : mean_(std::move(mean)), 
     given_ = Quotient{Dyadic(invstd), 1};
   if (!std::isfinite(invstd) || invstd == 0)
     special_invstd_ = invstd;
+  find_scale();
 }
 
 void Normaliser::find_representable_mean() {
   if (!mean_.is_finite())
     return;
-  const auto nearest = static_cast<double>((ball<RealOf<0>>(mean_.exact)).value);
-  if (compare(mean_.exact, Dyadic(nearest)) == 0)
-    representable_mean_ = nearest;
+  const DoubleDouble nearest = approximation(mean_.exact);
+  centre_ = nearest.hi;
+  // The rest of a mean that a double holds is 0 or what was cut off.
+  if (std::abs(nearest.lo) <= 0x1p-100 * std::abs(nearest.hi) &&
+      compare(mean_.exact, Dyadic(nearest.hi)) == 0)
+    representable_mean_ = nearest.hi;
+}
+
+void Normaliser::find_scale() {
+  if (special_invstd_ || !mean_.is_finite())
+    return;
+  if (given_)
+    scale_ = double_double(*given_);
+  else if (root_)
+    if (const auto s = double_double(*root_))
+      scale_ = inverse_root(*s);
 }
 
 }  // namespace normproof::reference

@@ -9,6 +9,7 @@
 
 #include "arbiter.h"
 #include "ball.h"
+#include "enclosure.h"
 #include "forward.h"
 #include "settle.h"
 #include "sums.h"
@@ -65,6 +66,10 @@ public:
   const std::optional<Quotient>& root() const { return root_; }
   /// The mean, where a double holds it: there x - mean can be 0.
   const std::optional<double>& representable_mean() const { return representable_mean_; }
+  /// The double nearest to the mean.
+  double centre() const { return centre_; }
+  /// r to 2^-100, where it is a number within range.
+  const std::optional<DoubleDouble>& scale() const { return scale_; }
 
   template <class Real>
   struct Balls {
@@ -75,6 +80,7 @@ public:
 
 private:
   void find_representable_mean();
+  void find_scale();
 
   Statistic mean_;
   Statistic variance_;
@@ -84,6 +90,8 @@ private:
   std::optional<Quotient> given_;
   std::optional<Quotient> root_;
   std::optional<double> representable_mean_;
+  double centre_ = 0;
+  std::optional<DoubleDouble> scale_;
   std::tuple<std::optional<Balls<RealOf<0>>>, std::optional<Balls<RealOf<1>>>,
              std::optional<Balls<RealOf<2>>>>
       tiers_;

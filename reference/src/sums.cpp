@@ -2,6 +2,9 @@
 #include "sums.h"
 
 #include <iterator>
+#include <optional>
+
+#include "lanes.h"
 
 namespace normproof::reference {
 namespace {
@@ -23,6 +26,46 @@ Parts parts_of(double v) {
   const auto field = static_cast<int>((bits >> 52) & 0x7ff);
   const std::uint64_t fraction = bits & ((std::uint64_t{1} << 52) - 1);
   return {field == 0 ? fraction : fraction | (std::uint64_t{1} << 52), std::max(field, 1) - 1075};
+}
+
+__extension__ using Signed = __int128;
+
+/// Finite values as integers of at most 62 bits times one power of two.
+class Integers {
+public:
+  static std::optional<Integers> of(const Extent& e) {
+    if (!e.finite)
+      return std::nullopt;
+    if (e.max_abs == 0)
+      return Integers(0, 0);
+    const int exponent = std::ilogb(e.lowest_bit);
+    const int bits = std::ilogb(e.max_abs) - exponent + 1;
+    if (bits > 62 || exponent < -1000 || exponent > 1000)
+      return std::nullopt;
+    return Integers(exponent, bits);
+  }
+  std::int64_t operator()(double v) const { return static_cast<std::int64_t>(v * scale_); }  // exact
+  int exponent() const { return exponent_; }
+  int bits() const { return bits_; }
+
+private:
+  Integers(int exponent, int bits) : exponent_(exponent), bits_(bits), scale_(std::ldexp(1.0, -exponent)) {}
+
+  int exponent_;
+  int bits_;
+  double scale_;
+};
+
+/// Whether a sum of n products of a and b fits 127 bits.
+bool products_fit(const Integers& a, const Integers& b, std::int64_t n) {
+  const auto terms = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n)));
+  return a.bits() + b.bits() + terms <= 126;
+}
+
+Dyadic dyadic(Signed sum, int exponent) {
+  if (sum == 0)
+    return {};
+  return {Integer(sum), exponent};
 }
 
 }  // namespace
@@ -68,6 +111,31 @@ Dyadic ExactSum::value() const {
 }
 
 ChannelSums sums_of(const double* x, std::int64_t n) {
+  const Extent extent = lanes().extent(x, n);
+  const auto integers = Integers::of(extent);
+  if (n == 0 || !integers || !products_fit(*integers, *integers, n))
+    return plain_sums_of(x, n);
+  Signed sum = 0;
+  Signed sum_abs = 0;
+  Signed squares = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t m = (*integers)(x[i]);
+    sum += m;
+    sum_abs += m < 0 ? -m : m;
+    squares += static_cast<Signed>(m) * m;
+  }
+  ChannelSums result;
+  result.n = n;
+  result.sum = dyadic(sum, integers->exponent());
+  result.sum_abs = dyadic(sum_abs, integers->exponent());
+  result.squares = dyadic(squares, 2 * integers->exponent());
+  result.min = extent.min;
+  result.max = extent.max;
+  result.granularity = integers->exponent();
+  return result;
+}
+
+ChannelSums plain_sums_of(const double* x, std::int64_t n) {
   ChannelSums result;
   result.n = n;
   ExactSum positive(lowest_double, highest_double);
@@ -119,8 +187,54 @@ void ProductSum::add(double a, double b) {
   target.add(static_cast<std::uint64_t>(product >> 64), p.e + q.e + 64);
 }
 
+namespace {
+
+/// |w| with the sign of x - m.
+double folded_value(double w, double x, double mean_hi, double mean_lo) {
+  const bool above = x > mean_hi || (x == mean_hi && mean_lo < 0);
+  return above ? std::abs(w) : -std::abs(w);
+}
+
+}  // namespace
+
 WeightedSums weighted_sums_of(const double* w, const double* x, std::int64_t n, double mean_hi,
                               double mean_lo) {
+  const Extent extent = lanes().extent(w, n);
+  const auto weights = Integers::of(extent);
+  const auto values = x == nullptr ? weights : Integers::of(lanes().extent(x, n));
+  if (!weights || !values || !products_fit(*weights, *values, n))
+    return plain_weighted_sums_of(w, x, n, mean_hi, mean_lo);
+  Signed sum = 0;
+  Signed sum_abs = 0;
+  Signed with_x = 0;
+  Signed folded = 0;
+  Signed folded_with_x = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t m = (*weights)(w[i]);
+    sum += m;
+    sum_abs += m < 0 ? -m : m;
+    if (x == nullptr)
+      continue;
+    const std::int64_t t = (*weights)(folded_value(w[i], x[i], mean_hi, mean_lo));
+    const auto k = static_cast<Signed>((*values)(x[i]));
+    with_x += m * k;
+    folded += t;
+    folded_with_x += t * k;
+  }
+  const int both = weights->exponent() + values->exponent();
+  WeightedSums result;
+  result.sum = dyadic(sum, weights->exponent());
+  result.sum_abs = dyadic(sum_abs, weights->exponent());
+  result.with_x = dyadic(with_x, both);
+  result.folded = dyadic(folded, weights->exponent());
+  result.folded_with_x = dyadic(folded_with_x, both);
+  result.max_abs = extent.max_abs;
+  result.granularity = weights->exponent();
+  return result;
+}
+
+WeightedSums plain_weighted_sums_of(const double* w, const double* x, std::int64_t n, double mean_hi,
+                                    double mean_lo) {
   WeightedSums result;
   ProductSum plain, folded, with_x, folded_with_x;
   bool any = false;
@@ -141,8 +255,7 @@ WeightedSums weighted_sums_of(const double* w, const double* x, std::int64_t n, 
     any = true;
     if (x == nullptr)
       continue;
-    const bool above = x[i] > mean_hi || (x[i] == mean_hi && mean_lo < 0);
-    const double t = above ? std::abs(w[i]) : -std::abs(w[i]);
+    const double t = folded_value(w[i], x[i], mean_hi, mean_lo);
     with_x.add(w[i], x[i]);
     folded.add(t, 1);
     folded_with_x.add(t, x[i]);
@@ -153,6 +266,29 @@ WeightedSums weighted_sums_of(const double* w, const double* x, std::int64_t n, 
   result.folded = folded.value();
   result.folded_with_x = folded_with_x.value();
   return result;
+}
+
+Dot dot_of(const double* a, const double* b, std::int64_t n) {
+  const auto left = Integers::of(lanes().extent(a, n));
+  const auto right = Integers::of(lanes().extent(b, n));
+  if (!left || !right || !products_fit(*left, *right, n))
+    return plain_dot_of(a, b, n);
+  Signed sum = 0;
+  Signed magnitude = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Signed product = static_cast<Signed>((*left)(a[i])) * (*right)(b[i]);
+    sum += product;
+    magnitude += product < 0 ? -product : product;
+  }
+  const int exponent = left->exponent() + right->exponent();
+  return {dyadic(sum, exponent), dyadic(magnitude, exponent)};
+}
+
+Dot plain_dot_of(const double* a, const double* b, std::int64_t n) {
+  ProductSum sum;
+  for (std::int64_t i = 0; i < n; ++i)
+    sum.add(a[i], b[i]);
+  return {sum.value(), sum.magnitude()};
 }
 
 }  // namespace normproof::reference

@@ -39,9 +39,14 @@ struct ChannelSums {
   /// The IEEE sum of the values that are not finite: an infinity when all of them are that infinity, else
   /// NaN.
   double special = 0;
+
+  double max_abs() const { return std::max(std::abs(min), std::abs(max)); }
 };
 
+/// In 128-bit integers where they are wide enough, else digit by digit: the same sums.
 ChannelSums sums_of(const double* x, std::int64_t n);
+/// Always digit by digit: the definition.
+ChannelSums plain_sums_of(const double* x, std::int64_t n);
 
 /// Sums of finite products of two doubles, of either sign.
 class ProductSum {
@@ -72,5 +77,14 @@ struct WeightedSums {
 /// mean_hi + mean_lo is m to more than a double; mean_hi is m rounded. Without x the sums with x stay 0.
 WeightedSums weighted_sums_of(const double* w, const double* x, std::int64_t n, double mean_hi,
                               double mean_lo);
+WeightedSums plain_weighted_sums_of(const double* w, const double* x, std::int64_t n, double mean_hi,
+                                    double mean_lo);
+
+/// sum a b and sum |a b| of finite values.
+struct Dot {
+  Dyadic sum, magnitude;
+};
+Dot dot_of(const double* a, const double* b, std::int64_t n);
+Dot plain_dot_of(const double* a, const double* b, std::int64_t n);
 
 }  // namespace normproof::reference

@@ -38,7 +38,7 @@ void compare(const Case& c, const Truth& truth, Tally& tally) {
       const double off = truth[output].off.at(place);
       if (near.doubtful)
         ++tally.doubtful;
-      else if (rn == near.rn && (std::isinf(rn) || std::abs(off - near.off) <= 0x1p-50))
+      else if (rn == near.rn && (std::isinf(rn) || std::abs(off - near.off) <= off_precision))
         ++tally.agreeing;
       else
         ++tally.differing;
@@ -182,7 +182,7 @@ bool is_truth(const Format& format, const Values& values, std::size_t i, const D
   if (std::isinf(rn))
     return abs(value) > largest(format) && (value < 0) == (rn < 0);
   return abs(value - rn - Digits(values.off.at(i)) * spacing(format, rn)) <=
-         Digits(0x1p-49) * spacing(format, rn) + Digits("1e-45");
+         Digits(2 * off_precision) * spacing(format, rn) + Digits("1e-45");
 }
 
 Case small_pair(Numbers& numbers, const Format& format) {

@@ -47,8 +47,9 @@ struct Agreement {
     zeros += value == 0;
     const double rn = values.rn.at(i);
     const double off = values.off.at(i);
-    const bool same = rn == want.rn && is_tie(format, rn, off) == want.tie &&
-                      (std::abs(off) > 1 || std::abs(off - second_route::off(format, value, rn)) <= 0x1p-50);
+    const bool same =
+        rn == want.rn && is_tie(format, rn, off) == want.tie &&
+        (std::abs(off) > 1 || std::abs(off - second_route::off(format, value, rn)) <= off_precision);
     differing += !same;
   }
 };

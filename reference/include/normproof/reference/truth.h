@@ -11,10 +11,14 @@
 
 namespace normproof::reference {
 
+/// How far `off` may be from what it stands for, in spacings.
+inline constexpr double off_precision = 0x1p-30;
+
 /// An output of the specification: truth[i] = rn[i] + off[i] * spacing(format, rn[i]) (see ulp.h). rn is
 /// correctly rounded to nearest, ties to even, and exact: a tie is decided as a tie (is_tie, and nothing else
-/// looks like one). A truth of exactly 0 is +0, one that rounds to 0 keeps its sign. NaN and infinities of
-/// the specification itself stand in rn with off = 0. Empty when the output is not defined for the problem.
+/// looks like one); off is right to off_precision. A truth of exactly 0 is +0, one that rounds to 0 keeps its
+/// sign. NaN and infinities of the specification itself stand in rn with off = 0. Empty when the output is
+/// not defined for the problem.
 struct Values {
   std::vector<double> rn;
   std::vector<double> off;
@@ -69,8 +73,24 @@ struct ChannelFacts {
 /// How the truth was decided, for reports and audits.
 struct Effort {
   std::int64_t elements = 0;    ///< rounded values decided
-  std::int64_t escalated = 0;   ///< of these, needed more than the first precision
+  std::int64_t certified = 0;   ///< of these, by double-doubles with a proven bound: no multiprecision number
+  std::int64_t escalated = 0;   ///< of these, needed more than the first multiple precision
   std::int64_t arbitrated = 0;  ///< of these, decided by the exact arbiter
+
+  Effort& operator+=(const Effort& b) {
+    elements += b.elements;
+    certified += b.certified;
+    escalated += b.escalated;
+    arbitrated += b.arbitrated;
+    return *this;
+  }
+  friend Effort operator-(Effort a, const Effort& b) {
+    a.elements -= b.elements;
+    a.certified -= b.certified;
+    a.escalated -= b.escalated;
+    a.arbitrated -= b.arbitrated;
+    return a;
+  }
 };
 
 struct Truth {
@@ -81,8 +101,10 @@ struct Truth {
   const Values& operator[](Output output) const { return outputs[index(output)]; }
 };
 
-/// The truth by the multiprecision oracle and, where that cannot decide, the exact arbiter. Works channel by
-/// channel on up to `threads` threads. Throws std::invalid_argument for a case that is no case (wrong
+/// The truth by the certified oracle: double-doubles with a proven bound and a rounding test
+/// (spec/bounds/certified.md); where these cannot decide, multiprecision balls, and the exact arbiter last.
+/// Works channel by channel on up to `threads` threads. Throws std::runtime_error in a thread that does not
+/// round to nearest or flushes subnormals. Throws std::invalid_argument for a case that is no case (wrong
 /// lengths, values that their format does not hold, a problem that must be rejected). Thread-safe.
 ///
 /// backward_training and double_backward evaluate the closed form at the saved statistics (truth A), gradient
@@ -99,6 +121,22 @@ struct Truth {
 /// EpsPlacement::outside_root and added_to_deviation have no exact arbiter: there a value that agrees with a
 /// midpoint to some 4000 bits counts as the tie.
 Truth truth_of(const Case& c, int threads = 1);
+
+/// The same truth by the definition alone: exact sums digit by digit, balls and the arbiter. rn is bit for
+/// bit that of truth_of, off agrees to what Values promises. Some fifty times slower.
+Truth multiprecision_truth_of(const Case& c, int threads = 1);
+
+/// How a random sample of a truth fared against the multiprecision oracle.
+struct Audit {
+  std::int64_t audited = 0;      ///< values decided a second time
+  std::int64_t disagreeing = 0;  ///< of these, with another rn (or off further away than Values promises)
+  std::string first;             ///< the first that disagrees: output, place, both values
+};
+
+/// Decides about `sample` values of the truth of a case again by the definition: one channel drawn by `seed`,
+/// its per-channel values, and elements of it drawn by `seed`. Costs the exact sums of one channel and a
+/// microsecond for each value.
+Audit audit(const Case& c, const Truth& truth, std::int64_t sample, std::uint64_t seed);
 
 /// What the specification demands of the entry point: to compute the case, to refuse it, or either of the two
 /// (implementation-defined).

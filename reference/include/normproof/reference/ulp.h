@@ -1,10 +1,10 @@
 // Distances in a floating-point format: ulps, ordinals, and the distance that the gate measures.
 //
 // A truth is stored as (rn, off): the correctly rounded value and the rest in units of spacing(rn), so that
-// truth = rn + off * spacing(rn) holds to 2^-50 of a spacing in every format, f64 and its subnormals
-// included. rn = +-inf means a truth beyond the overflow threshold; off then counts from 2^(emax+1), and
-// nothing is nearer to it than that infinity: got = rn = +-inf is at distance 0. NaN is at distance 0 from
-// NaN, infinitely far from a number.
+// truth = rn + off * spacing(rn) holds to 2^-30 of a spacing (truth.h) in every format, f64 and its
+// subnormals included. rn = +-inf means a truth beyond the overflow threshold; off then counts from
+// 2^(emax+1), and nothing is nearer to it than that infinity: got = rn = +-inf is at distance 0. NaN is at
+// distance 0 from NaN, infinitely far from a number.
 #pragma once
 
 #include <cstdint>

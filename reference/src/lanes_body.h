@@ -1,0 +1,207 @@
+// The body of lanes.h. Included by one file per instruction set, which defines NORMPROOF_LANES, the namespace
+// of everything here: no inline function compiled for a newer machine may be shared with the others, which is
+// also why nothing of the standard library is called.
+#ifndef NORMPROOF_LANES
+#error "define NORMPROOF_LANES, the name of the instruction set"
+#endif
+
+#include "lanes.h"
+
+namespace normproof::reference::NORMPROOF_LANES {
+namespace {
+
+constexpr std::int64_t block = 256;
+constexpr std::uint64_t exponent_mask = 0x7ff0000000000000U;
+constexpr std::uint64_t magnitude_mask = 0x7fffffffffffffffU;
+constexpr double infinity = __builtin_inf();
+
+inline std::uint64_t bits_of(double v) {
+  return __builtin_bit_cast(std::uint64_t, v);
+}
+inline double from_bits(std::uint64_t v) {
+  return __builtin_bit_cast(double, v);
+}
+inline double magnitude(double v) {
+  return __builtin_fabs(v);
+}
+
+struct Pair {
+  double hi, lo;
+};
+/// Exact (Knuth).
+inline Pair two_sum(double a, double b) {
+  const double s = a + b;
+  const double t = s - a;
+  return {s, (a - (s - t)) + (b - t)};
+}
+/// (a.hi + a.lo)(b.hi + b.lo), off by at most 8u^2 of it, not normalised.
+inline Pair product(double a_hi, double a_lo, double b_hi, double b_lo) {
+  const double p = a_hi * b_hi;
+  return {p, __builtin_fma(a_hi, b_hi, -p) + (a_hi * b_lo + a_lo * b_hi)};
+}
+/// Off by at most 5u^2 (|a| + |b|); normalised.
+inline Pair sum(Pair a, Pair b) {
+  const Pair s = two_sum(a.hi, b.hi);
+  return two_sum(s.hi, s.lo + (a.lo + b.lo));
+}
+
+/// The rounding test. hi + lo is normalised; the truth is within `error` of it. `precision` of a spacing is
+/// what `error` may be at most.
+template <bool Wide>
+inline Decided decided(const Grid& grid, double hi, double lo, double error, double precision) {
+  const double size = magnitude(hi);
+  const double own = from_bits(bits_of(size) & exponent_mask);  // the binade of hi
+  const double binade = own < grid.least ? grid.least : own;
+  const double spacing = binade * grid.unit;
+  // The multiple of `spacing` nearest to hi, and the rest of hi: exact.
+  double whole = hi;
+  if constexpr (!Wide) {
+    const double magic = spacing * 0x1.8p52;
+    whole = (hi + magic) - magic;
+  }
+  const double rest = hi - whole;
+  // Signed distance from the midpoint beyond `whole`, positive beyond it.
+  const double half = 0.5 * spacing;
+  double from_midpoint, side;
+  if constexpr (Wide) {
+    from_midpoint = magnitude(lo) - half;
+    side = lo;
+  } else {
+    from_midpoint = (magnitude(rest) - half) + (rest < 0 ? -lo : lo);
+    side = rest;
+  }
+  const double step = from_midpoint > 0 ? __builtin_copysign(spacing, side) : 0.0;
+  const double rounded = whole + step;
+  double off =
+      ((rest - step) + lo) * (grid.inverse * from_bits((std::uint64_t{2046} << 52) - bits_of(binade)));
+  constexpr double most = 0x1.fffffffffffffp-2;  // only a tie is 1/2
+  off = off > most ? most : off < -most ? -most : off;
+  off = magnitude(rounded) >= 2 * binade ? 0.5 * off : off;  // up into the next binade
+  // As integers: nothing here may branch.
+  int certain = int{magnitude(from_midpoint) > error} & int{error <= spacing * precision} &
+                int{size > error} & int{magnitude(rounded) <= grid.largest} & int{size < 0x1p1000};
+  if constexpr (Wide)  // below a power of two the numbers are twice as dense
+    certain &= int{size != own} | int{lo * hi >= 0} | int{magnitude(lo) < 0.125 * spacing};
+  return {__builtin_copysign(rounded, hi), off, certain != 0};
+}
+
+Decided decide_to(const Grid& grid, const Enclosed& v, double precision) {
+  return grid.wide ? decided<true>(grid, v.hi, v.lo, v.error, precision)
+                   : decided<false>(grid, v.hi, v.lo, v.error, precision);
+}
+Decided decide(const Grid& grid, const Enclosed& v) {
+  return decide_to(grid, v, off_precision);
+}
+Decided round(const Grid& grid, const Enclosed& v) {
+  return decide_to(grid, v, 0.25);
+}
+
+/// Terms: 1 with x, 2 with x and dy, 3 with x, dy and v.
+template <bool Wide, int Terms>
+std::int64_t decide_form(const Grid& grid, const Form& f, const double* x, const double* dy, const double* v,
+                         std::int64_t n, double* __restrict rn, double* __restrict off,
+                         std::int64_t* __restrict open) {
+  std::int64_t undecided = 0;
+  const Grid g = grid;  // the stores below cannot change these
+  const Form c = f;
+  for (std::int64_t first = 0; first < n; first += block) {
+    const std::int64_t count = n - first < block ? n - first : block;
+    std::int64_t doubt[block];
+    std::int64_t any = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t at = first + i;
+      const Pair d = two_sum(x[at], -c.shift);
+      Pair t = sum({c.hi[0], c.lo[0]}, product(c.hi[1], c.lo[1], d.hi, d.lo));
+      double error = c.error[0] + c.error[1] * magnitude(d.hi);
+      if constexpr (Terms > 1) {
+        t = sum(t, product(c.hi[2], c.lo[2], dy[at], 0));
+        error += c.error[2] * magnitude(dy[at]);
+      }
+      if constexpr (Terms > 2) {
+        t = sum(t, product(c.hi[3], c.lo[3], v[at], 0));
+        error += c.error[3] * magnitude(v[at]);
+      }
+      const Decided result = decided<Wide>(g, t.hi, t.lo, error, off_precision);
+      rn[at] = result.rn;
+      off[at] = result.off;
+      const std::int64_t doubtful = result.certain ? 0 : 1;
+      doubt[i] = doubtful;
+      any |= doubtful;
+    }
+    if (any != 0)
+      for (std::int64_t i = 0; i < count; ++i) {
+        open[undecided] = first + i;
+        undecided += doubt[i];
+      }
+  }
+  return undecided;
+}
+
+template <bool Wide>
+std::int64_t decide_terms(const Grid& grid, const Form& f, const double* x, const double* dy, const double* v,
+                          std::int64_t n, double* rn, double* off, std::int64_t* open) {
+  if (v != nullptr)
+    return decide_form<Wide, 3>(grid, f, x, dy, v, n, rn, off, open);
+  if (dy != nullptr)
+    return decide_form<Wide, 2>(grid, f, x, dy, v, n, rn, off, open);
+  return decide_form<Wide, 1>(grid, f, x, dy, v, n, rn, off, open);
+}
+
+std::int64_t decide_all(const Grid& grid, const Form& f, const double* x, const double* dy, const double* v,
+                        std::int64_t n, double* rn, double* off, std::int64_t* open) {
+  return grid.wide ? decide_terms<true>(grid, f, x, dy, v, n, rn, off, open)
+                   : decide_terms<false>(grid, f, x, dy, v, n, rn, off, open);
+}
+
+/// Doubles in their order, as integers: minima and maxima of integers vectorise without any promise about
+/// NaN.
+inline std::int64_t ordered(double v) {
+  const auto b = static_cast<std::int64_t>(bits_of(v));
+  return b ^ ((b >> 63) & static_cast<std::int64_t>(magnitude_mask));
+}
+inline double from_ordered(std::int64_t v) {
+  return from_bits(static_cast<std::uint64_t>(v ^ ((v >> 63) & static_cast<std::int64_t>(magnitude_mask))));
+}
+
+Extent extent(const double* x, std::int64_t n) {
+  std::int64_t least = ordered(infinity);
+  std::int64_t most = ordered(-infinity);
+  std::int64_t lowest = ordered(infinity);
+  std::int64_t special = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint64_t b = bits_of(x[i]);
+    const std::uint64_t size = b & magnitude_mask;
+    const std::int64_t finite = size < exponent_mask ? 1 : 0;
+    special |= 1 - finite;
+    const std::int64_t place = ordered(x[i]);
+    least = finite != 0 && place < least ? place : least;
+    most = finite != 0 && place > most ? place : most;
+    // What is lost when the lowest bit of the significand goes; all of it where that is the hidden bit.
+    const bool hidden = (size & ~exponent_mask) == 0;
+    const double bit = hidden ? from_bits(size) : from_bits(size) - from_bits(size & (size - 1));
+    const auto bit_place = static_cast<std::int64_t>(bits_of(bit));
+    lowest = finite != 0 && size != 0 && bit_place < lowest ? bit_place : lowest;
+  }
+  Extent e{from_ordered(least), from_ordered(most), 0, from_ordered(lowest), special == 0};
+  e.max_abs = magnitude(e.min) > magnitude(e.max) ? magnitude(e.min) : magnitude(e.max);
+  if (least > most)
+    e.max_abs = 0;
+  return e;
+}
+
+bool representable(const Grid& grid, const double* values, std::int64_t n) {
+  const Grid g = grid;
+  std::int64_t wrong = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double size = magnitude(values[i]);
+    const double own = from_bits(bits_of(size) & exponent_mask);
+    const double binade = own < g.least ? g.least : own;
+    const double magic = binade * g.unit * 0x1.8p52;
+    const int on_grid = int{(size + magic) - magic == size} & int{size <= g.largest};
+    wrong |= 1 - (on_grid | int{size == infinity} | int{size != size});
+  }
+  return wrong == 0 || g.wide;
+}
+
+}  // namespace
+}  // namespace normproof::reference::NORMPROOF_LANES

@@ -1,0 +1,413 @@
+// The stages: the fast test on everything, then on the few left the bound of each single element, the
+// channel's sums in double-double, and the definition.
+#include "raw_job.h"
+
+#include <algorithm>
+#include <array>
+
+namespace normproof::reference {
+
+RawJob::RawJob(const RawTensors& t)
+    : t_(t),
+      n_(t.shape.per_channel()),
+      grid_(t.data),
+      stats_grid_(t.stats),
+      data_(raw_lanes(t.data)),
+      stats_(raw_lanes(t.stats)),
+      x_places_(t.shape, t.x_placement, t.data.bytes),
+      w_places_(t.shape, t.w == nullptr ? t.x_placement : t.w_placement, t.data.bytes),
+      y_places_(t.shape, t.y_placement, t.data.bytes) {}
+
+CertifiedEffort RawJob::run() {
+  const auto threads = static_cast<std::size_t>(std::max(1, t_.threads));
+  efforts_.resize(threads);
+  spaces_.resize(threads);
+  const auto alike = [](const auto& a, const auto& b) {
+    return a && b;
+  };
+  const bool rows = alike(x_places_.rows(), w_places_.rows()) && y_places_.rows() &&
+                    x_places_.rows()->stride == w_places_.rows()->stride;
+  const bool columns = alike(x_places_.columns(), w_places_.columns()) && y_places_.columns() &&
+                       *x_places_.columns() == *w_places_.columns();
+  if (n_ > 0) {
+    if (rows)
+      by_rows();
+    else if (columns && !grid_.wide)
+      by_columns();
+    else
+      by_gathering();
+  }
+  CertifiedEffort total;
+  for (const CertifiedEffort& effort : efforts_)
+    total += effort;
+  total.channels = t_.shape.channels;
+  total.elements = t_.shape.elements();
+  return total;
+}
+
+bool RawJob::put(void* to, std::int64_t c, const std::optional<Enclosed>& value) const {
+  if (to == nullptr)
+    return true;
+  if (!value)
+    return false;
+  const Decided r = lanes().round(stats_grid_, *value);
+  if (r.certain)
+    stats_.store(to, c, r.rn);
+  return r.certain;
+}
+
+// --- sums ---
+
+/// A number near the mean, of a few values; 0, which costs nothing, where that is near enough.
+double RawJob::near_mean(const View& x) const {
+  const std::int64_t count = std::min<std::int64_t>(n_, 16);
+  double sum = 0;
+  double squares = 0;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const double value = data_.load(x.data, place(n_ / count * k, x.rows));
+    sum += value;
+    squares += value * value;
+  }
+  const double mean = sum / static_cast<double>(count);
+  const bool near = mean * mean < 0.8 * squares / static_cast<double>(count);
+  return !near && std::abs(mean) < 0x1p300 ? mean : 0;
+}
+
+/// The sums in double, and the line where they are good enough for one.
+void RawJob::know(std::int64_t c, const Channel& v, Known& known) const {
+  const std::optional<double> fixed = shift_of(c);
+  known.shift = fixed ? *fixed : near_mean(v.x);
+  constexpr int tries = 3;
+  for (int k = 0; k < tries; ++k) {
+    known.moments = {};
+    data_.row_moments(v.x.data, v.w.data, v.x.rows, known.shift, known.moments);
+    if (std::isfinite(known.moments.dd[0]))
+      draw(c, known);
+    const double moved = known.shift + known.statistics.mean.hi;
+    if (known.line || fixed || !std::isfinite(moved) || moved == known.shift)
+      return;
+    known.shift = moved;
+  }
+}
+
+void RawJob::know_precisely(std::int64_t c, const Channel& v, Known& known) const {
+  known.moments = {};
+  data_.row_moments_precise(v.x.data, v.w.data, v.x.rows, known.shift, known.moments);
+  const bool usable =
+      std::isfinite(known.moments.dd[0]) && known.moments.most_d < 0x1p300 && known.moments.most_w < 0x1p300;
+  if (usable)
+    draw_precisely(c, known);
+}
+
+// --- one channel as runs ---
+
+void RawJob::channel(std::int64_t c, const Channel& v, int thread) {
+  Space& space = spaces_[static_cast<std::size_t>(thread)];
+  CertifiedEffort& effort = efforts_[static_cast<std::size_t>(thread)];
+  space.open.resize(static_cast<std::size_t>(n_));
+  std::int64_t* open = space.open.data();
+  Known known;
+  std::int64_t left = n_;
+  if (!grid_.wide) {
+    know(c, v, known);
+    if (known.line)
+      left = data_.row_elements(v.x.data, v.w.data, v.x.rows, v.y.data, v.y.rows, *known.line, open);
+  } else {
+    const std::optional<double> fixed = shift_of(c);
+    known.shift = fixed ? *fixed : near_mean(v.x);
+    know_precisely(c, v, known);
+    if (known.form) {
+      const Form& f = *known.form;
+      const double error = f.error[0] + f.error[1] * known.moments.most_d + f.error[2] * known.moments.most_w;
+      left = data_.row_elements_precise(v.x.data, v.w.data, v.x.rows, v.y.data, v.y.rows, f, 1.001 * error,
+                                        open);
+    }
+  }
+  const bool told = put_results(c, known);
+  if (!known.line && !known.form)
+    for (std::int64_t i = 0; i < n_; ++i)
+      open[i] = i;
+  if (left == 0 && told)
+    return;
+  effort.retested += left;
+  finish(c, v, known, open, left, told, space, effort);
+}
+
+// --- what is left of a channel ---
+
+void RawJob::finish(std::int64_t c, const Channel& v, Known& known, std::int64_t* open, std::int64_t left,
+                    bool told, Space& space, CertifiedEffort& effort) const {
+  if (known.line)
+    left = retest(v, *known.line, open, left);
+  if (left == 0 && told)
+    return;
+  if (!grid_.wide && std::isfinite(known.moments.dd[0])) {
+    effort.double_double += left;
+    constexpr std::int64_t short_run = 8;
+    if (v.x.rows.length < short_run && n_ >= short_run) {
+      const auto gathered = [&](const Places& places, const void* data, std::vector<char>& to) -> View {
+        if (data == nullptr)
+          return {nullptr, {1, n_, n_}};
+        to.resize(static_cast<std::size_t>(n_ * t_.data.bytes));
+        places.gather(data, c, 1, to.data(), 0);
+        return {to.data(), {1, n_, n_}};
+      };
+      know_precisely(c, {gathered(x_places_, t_.x, space.x), gathered(w_places_, t_.w, space.w), {}}, known);
+    } else {
+      know_precisely(c, v, known);
+    }
+    told = told || put_results(c, known);
+  }
+  if (known.form)
+    left = by_form(v, *known.form, open, left, space);
+  if (left > 0 || !told)
+    by_definition(c, v, open, left, told, effort);
+}
+
+/// With the bound of each single element.
+std::int64_t RawJob::retest(const Channel& v, const Line& line, std::int64_t* open, std::int64_t left) const {
+  std::int64_t rest = 0;
+  for (std::int64_t k = 0; k < left; ++k) {
+    const std::int64_t i = open[k];
+    const double d = data_.load(v.x.data, place(i, v.x.rows)) - line.shift;
+    const double w = v.w.data == nullptr ? 0 : data_.load(v.w.data, place(i, v.w.rows));
+    const double value = (line.constant + line.weight * w) + line.slope * d;
+    const double error = line.error_0 + line.error_d * std::abs(d - line.centre) +
+                         line.error_own * std::abs(d) + line.error_w * std::abs(w);
+    const Decided r = lanes().round(grid_, {value, 0, error});
+    if (r.certain)
+      data_.store(v.y.data, place(i, v.y.rows), r.rn);
+    else
+      open[rest++] = i;
+  }
+  return rest;
+}
+
+std::int64_t RawJob::by_form(const Channel& v, const Form& form, std::int64_t* open, std::int64_t left,
+                             Space& space) const {
+  const auto size = static_cast<std::size_t>(left);
+  for (std::vector<double>* values : {&space.values, &space.weights, &space.rn, &space.off})
+    values->resize(size);
+  space.left.resize(size);
+  for (std::size_t k = 0; k < size; ++k) {
+    space.values[k] = data_.load(v.x.data, place(open[k], v.x.rows));
+    if (v.w.data != nullptr)
+      space.weights[k] = data_.load(v.w.data, place(open[k], v.w.rows));
+  }
+  const std::int64_t rest = lanes().decide_all(grid_, form, space.values.data(),
+                                               v.w.data == nullptr ? nullptr : space.weights.data(), nullptr,
+                                               left, space.rn.data(), space.off.data(), space.left.data());
+  for (std::size_t k = 0; k < size; ++k)
+    data_.store(v.y.data, place(open[k], v.y.rows), space.rn[k]);
+  for (std::int64_t k = 0; k < rest; ++k)
+    open[k] = open[space.left[static_cast<std::size_t>(k)]];
+  return rest;
+}
+
+/// truth_of's own route: exact sums, double-doubles, balls, the arbiter.
+void RawJob::by_definition(std::int64_t c, const Channel& v, std::int64_t* open, std::int64_t left, bool told,
+                           CertifiedEffort& effort) const {
+  Gathered values;
+  const auto doubles = [&](const View& from, std::vector<double>& to) {
+    if (from.data == nullptr)
+      return;
+    to.resize(static_cast<std::size_t>(n_));
+    for (std::int64_t i = 0; i < n_; ++i)
+      to[static_cast<std::size_t>(i)] = data_.load(from.data, place(i, from.rows));
+  };
+  doubles(v.x, values.x);
+  doubles(v.w, values.w);
+  std::vector<double> results(static_cast<std::size_t>(left));
+  exactly(c, values, open, left, told, results.data());
+  for (std::int64_t k = 0; k < left; ++k)
+    data_.store(v.y.data, place(open[k], v.y.rows), results[static_cast<std::size_t>(k)]);
+  effort.exact += left;
+  effort.exact_channels += left == n_ ? 1 : 0;
+}
+
+// --- the three walks ---
+
+void RawJob::by_rows() {
+  in_parallel(t_.shape.channels, t_.threads, [&](std::int64_t c, int thread) {
+    channel(c,
+            {view(x_places_, t_.x, c, *x_places_.rows()), view(w_places_, t_.w, c, *w_places_.rows()),
+             view(y_places_, t_.y, c, *y_places_.rows())},
+            thread);
+  });
+}
+
+void RawJob::by_gathering() {
+  const std::int64_t together = std::max<std::int64_t>(1, 64 / t_.data.bytes);
+  const std::int64_t blocks = (t_.shape.channels + together - 1) / together;
+  in_parallel(blocks, t_.threads, [&](std::int64_t block, int thread) {
+    const std::int64_t first = block * together;
+    gather_and_solve(first, std::min(together, t_.shape.channels - first), thread);
+  });
+}
+
+void RawJob::gather_and_solve(std::int64_t first, std::int64_t count, int thread) {
+  const std::int64_t pitch = n_ * t_.data.bytes;
+  const auto size = static_cast<std::size_t>(pitch * count);
+  const Rows run{1, n_, n_};
+  std::vector<char> x(size), w(t_.w == nullptr ? 0 : size), y(size);
+  x_places_.gather(t_.x, first, count, x.data(), pitch);
+  if (t_.w != nullptr)
+    w_places_.gather(t_.w, first, count, w.data(), pitch);
+  for (std::int64_t k = 0; k < count; ++k)
+    channel(first + k,
+            {{x.data() + k * pitch, run},
+             {t_.w == nullptr ? nullptr : w.data() + k * pitch, run},
+             {y.data() + k * pitch, run}},
+            thread);
+  y_places_.scatter(y.data(), pitch, first, count, t_.y);
+}
+
+namespace {
+
+/// Per-channel numbers, padded for the vectors.
+class Padded {
+public:
+  Padded(std::int64_t channels, std::size_t members)
+      : size_(
+            static_cast<std::size_t>((channels + 2 * column_padding - 1) / column_padding * column_padding)),
+        values_(size_ * members) {}
+  double* member(std::size_t k) { return values_.data() + k * size_; }
+
+private:
+  std::size_t size_;
+  std::vector<double> values_;
+};
+
+/// The sums of all channels over some of the rows.
+class ColumnSums {
+public:
+  explicit ColumnSums(std::int64_t channels) : values_(channels, 12) {}
+  ColumnMoments members() {
+    const auto pair = [&](std::size_t k) {
+      return std::array{values_.member(k), values_.member(k + 1)};
+    };
+    const auto d = pair(0), dd = pair(2), w = pair(4), wd = pair(6), ww = pair(8);
+    return {{d[0], d[1]},   {dd[0], dd[1]},     {w[0], w[1]},      {wd[0], wd[1]},
+            {ww[0], ww[1]}, values_.member(10), values_.member(11)};
+  }
+  void add_to(std::int64_t c, Moments& to) {
+    double* const sums[] = {to.d, to.dd, to.w, to.wd, to.ww};
+    for (std::size_t k = 0; k < 5; ++k) {
+      const DoubleDouble total = DoubleDouble(sums[k][0], sums[k][1]) +
+                                 two_sum(values_.member(2 * k)[c], values_.member(2 * k + 1)[c]);
+      sums[k][0] = total.hi;
+      sums[k][1] = total.lo;
+    }
+    to.most_d = std::max(to.most_d, values_.member(10)[c]);
+    to.most_w = std::max(to.most_w, values_.member(11)[c]);
+  }
+
+private:
+  Padded values_;
+};
+
+}  // namespace
+
+void RawJob::by_columns() {
+  const std::int64_t channels = t_.shape.channels;
+  const std::int64_t in = *x_places_.columns();
+  const std::int64_t out = *y_places_.columns();
+  const std::int64_t bytes = t_.data.bytes;
+  const auto row_of = [&](const Places& places, const void* data, std::int64_t row) -> const char* {
+    return data == nullptr ? nullptr : places.channel(data, 0) + row * in * bytes;
+  };
+  // Rows are shared out in pieces of a cache's size.
+  constexpr std::int64_t piece_bytes = 1 << 16;
+  const std::int64_t piece = std::max<std::int64_t>(
+      fold_rows, piece_bytes / std::max<std::int64_t>(1, channels * bytes) / fold_rows * fold_rows);
+  const std::int64_t pieces = (n_ + piece - 1) / piece;
+  const int threads = static_cast<int>(std::min<std::int64_t>(std::max(1, t_.threads), pieces));
+  const auto sum = [&](std::int64_t row, std::int64_t rows, const double* shifts, ColumnSums& to) {
+    data_.column_moments(row_of(x_places_, t_.x, row), row_of(w_places_, t_.w, row), rows, in, channels,
+                         shifts, to.members());
+  };
+
+  enum Member { shift, slope, weight, low, high, member_count };
+  Padded lines(channels, member_count);
+  double* shifts = lines.member(shift);
+  if (shift_of(0)) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      shifts[c] = *shift_of(c);
+  } else {
+    ColumnSums first(channels);
+    const std::int64_t rows = std::min(n_, fold_rows);
+    sum(0, rows, shifts, first);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const double mean = first.members().d[0][c] / static_cast<double>(rows);
+      shifts[c] = std::abs(mean) < 0x1p300 ? mean : 0;
+    }
+  }
+
+  std::vector<ColumnSums> sums(static_cast<std::size_t>(threads), ColumnSums(channels));
+  in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
+    sum(k * piece, std::min(piece, n_ - k * piece), shifts, sums[static_cast<std::size_t>(thread)]);
+  });
+
+  std::vector<Known> known(static_cast<std::size_t>(channels));
+  for (std::int64_t c = 0; c < channels; ++c) {
+    Known& one = known[static_cast<std::size_t>(c)];
+    one.shift = shifts[c];
+    for (ColumnSums& own : sums)
+      own.add_to(c, one.moments);
+    if (std::isfinite(one.moments.dd[0]))
+      draw(c, one);
+    if (one.line) {
+      const double error = one.line->error + (bytes == 2 ? least_float_spread : 0);
+      lines.member(slope)[c] = one.line->slope;
+      lines.member(weight)[c] = one.line->weight;
+      lines.member(low)[c] = one.line->constant - error;
+      lines.member(high)[c] = one.line->constant + error;
+    }
+  }
+
+  struct Open {
+    std::int64_t channel, row;
+  };
+  std::vector<std::vector<Open>> open(static_cast<std::size_t>(threads));
+  const Lines table{lines.member(shift), lines.member(slope), lines.member(weight), lines.member(low),
+                    lines.member(high)};
+  in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
+    std::vector<std::int64_t>& doubtful = spaces_[static_cast<std::size_t>(thread)].open;
+    doubtful.resize(static_cast<std::size_t>(channels));
+    // Backwards: the end of the last pass is still in the cache.
+    const std::int64_t first = (pieces - 1 - k) * piece;
+    const std::int64_t end = std::min(first + piece, n_);
+    for (std::int64_t row = first; row < end; ++row) {
+      char* y = y_places_.channel(t_.y, 0) + row * out * bytes;
+      const std::int64_t left = data_.column_elements(
+          row_of(x_places_, t_.x, row), row_of(w_places_, t_.w, row), y, channels, table, doubtful.data());
+      for (std::int64_t i = 0; i < left; ++i)
+        open[static_cast<std::size_t>(thread)].push_back({doubtful[static_cast<std::size_t>(i)], row});
+    }
+  });
+
+  std::vector<std::vector<std::int64_t>> by_channel(static_cast<std::size_t>(channels));
+  for (const auto& own : open)
+    for (const Open& o : own)
+      by_channel[static_cast<std::size_t>(o.channel)].push_back(o.row);
+  const int finishers = channels >= 64 || n_ >= 4096 ? t_.threads : 1;
+  in_parallel(channels, finishers, [&](std::int64_t c, int thread) {
+    Known& one = known[static_cast<std::size_t>(c)];
+    std::vector<std::int64_t>& rows = by_channel[static_cast<std::size_t>(c)];
+    if (!one.line) {  // from the start, with a better shift
+      gather_and_solve(c, 1, thread);
+      return;
+    }
+    CertifiedEffort& effort = efforts_[static_cast<std::size_t>(thread)];
+    const bool told = put_results(c, one);
+    effort.retested += static_cast<std::int64_t>(rows.size());
+    if (rows.empty() && told)
+      return;
+    const Channel v{view(x_places_, t_.x, c, {n_, 1, in}), view(w_places_, t_.w, c, {n_, 1, in}),
+                    view(y_places_, t_.y, c, {n_, 1, out})};
+    finish(c, v, one, rows.data(), static_cast<std::int64_t>(rows.size()), told,
+           spaces_[static_cast<std::size_t>(thread)], effort);
+  });
+}
+
+}  // namespace normproof::reference

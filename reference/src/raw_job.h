@@ -1,0 +1,118 @@
+// One pass over raw buffers: the walk along channels, the stages of an element, the bookkeeping. What the
+// pass computes is told by the few functions that ForwardJob and BackwardJob fill in.
+//
+// A channel's values are walked as runs or as columns where the placements have them; anything else is
+// gathered into runs, a cache line of channels at a time.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "line.h"
+#include "normproof/reference/certified.h"
+#include "raw_view.h"
+
+namespace normproof::reference {
+
+/// The tensors of a pass: y = f(x, w), w null in the forward passes.
+struct RawTensors {
+  Shape shape;
+  Format data, stats;
+  Placement x_placement, w_placement, y_placement;
+  const void* x;
+  const void* w;
+  void* y;
+  int threads;
+};
+
+/// What is known of a channel so far.
+struct Known {
+  double shift = 0;
+  Moments moments;
+  Statistics statistics{};  ///< forward passes in training
+  std::optional<Line> line;
+  std::optional<Form> form;
+};
+
+class RawJob {
+public:
+  explicit RawJob(const RawTensors& t);
+  virtual ~RawJob() = default;
+  RawJob(const RawJob&) = delete;
+  RawJob& operator=(const RawJob&) = delete;
+
+  CertifiedEffort run();
+
+protected:
+  /// One channel in doubles, in the order of its values.
+  struct Gathered {
+    std::vector<double> x, w;
+  };
+
+  /// The shift that a channel's values are counted from; nothing: any near the mean will do, and may be
+  /// moved.
+  virtual std::optional<double> shift_of(std::int64_t c) const = 0;
+  /// The line from plain sums, the form from precise ones; none where they are not good enough.
+  virtual void draw(std::int64_t c, Known& known) const = 0;
+  virtual void draw_precisely(std::int64_t c, Known& known) const = 0;
+  /// Writes the per-channel results; false if some could not be decided from what is known.
+  virtual bool put_results(std::int64_t c, const Known& known) const = 0;
+  /// Decides elements, and per-channel results unless they were `told`, by truth_of's route. `put(k, value)`
+  /// writes the k-th of `open`.
+  virtual void exactly(std::int64_t c, const Gathered& values, const std::int64_t* open, std::int64_t left,
+                       bool told, double* results) const = 0;
+
+  /// Rounds into a per-channel tensor; true where it is certain or not wanted.
+  bool put(void* to, std::int64_t c, const std::optional<Enclosed>& value) const;
+  double stat(const void* from, std::int64_t c) const { return stats_.load(from, c); }
+
+  RawTensors t_;
+  std::int64_t n_;
+  Grid grid_;
+  Grid stats_grid_;
+  const RawLanes& data_;
+  const RawLanes& stats_;
+
+private:
+  /// Scratch of one thread.
+  struct Space {
+    std::vector<std::int64_t> open, left;
+    std::vector<char> x, w;
+    std::vector<double> values, weights, rn, off;
+  };
+  /// One channel of each tensor; w and x lie alike.
+  struct Channel {
+    View x, w, y;
+  };
+
+  static std::int64_t place(std::int64_t i, const Rows& rows) {
+    return rows.length == 1 ? i * rows.stride : i / rows.length * rows.stride + i % rows.length;
+  }
+  double near_mean(const View& x) const;
+  void know(std::int64_t c, const Channel& v, Known& known) const;
+  void know_precisely(std::int64_t c, const Channel& v, Known& known) const;
+
+  void channel(std::int64_t c, const Channel& v, int thread);
+  void finish(std::int64_t c, const Channel& v, Known& known, std::int64_t* open, std::int64_t left,
+              bool told, Space& space, CertifiedEffort& effort) const;
+  std::int64_t retest(const Channel& v, const Line& line, std::int64_t* open, std::int64_t left) const;
+  std::int64_t by_form(const Channel& v, const Form& form, std::int64_t* open, std::int64_t left,
+                       Space& space) const;
+  void by_definition(std::int64_t c, const Channel& v, std::int64_t* open, std::int64_t left, bool told,
+                     CertifiedEffort& effort) const;
+
+  void by_rows();
+  void by_columns();
+  void by_gathering();
+  void gather_and_solve(std::int64_t first, std::int64_t count, int thread);
+  View view(const Places& places, const void* data, std::int64_t c, const Rows& rows) const {
+    return {data == nullptr ? nullptr : const_cast<char*>(places.channel(data, c)), rows};
+  }
+
+  Places x_places_, w_places_, y_places_;
+  std::vector<CertifiedEffort> efforts_;
+  std::vector<Space> spaces_;
+};
+
+}  // namespace normproof::reference

@@ -1,0 +1,99 @@
+// The loops of the certified oracle over typed storage: sums of channels, and elements by the fast rounding
+// test.
+//
+// A channel is walked in two ways. Rows: runs of consecutive values of one channel (contiguous tensors).
+// Columns: a row holds one value of every channel, so each lane is a channel (channels-last, and [N, C]).
+// Bounds: spec/bounds/certified.md.
+#pragma once
+
+#include <cstdint>
+
+#include "lanes.h"
+
+namespace normproof::reference {
+
+/// Additions in a row before partial sums are folded into double-doubles; with the tree that joins unrolled
+/// sums, D of the bounds.
+inline constexpr std::int64_t fold_rows = 8;
+inline constexpr double fold_depth = 10;
+
+/// Sums over one channel of d = x - shift and w (dy, or nothing), each as hi + lo.
+struct Moments {
+  double d[2] = {};   ///< sum d
+  double dd[2] = {};  ///< sum d^2
+  double w[2] = {};   ///< sum w
+  double wd[2] = {};  ///< sum w d
+  double ww[2] = {};  ///< sum w^2
+  double most_d = 0;  ///< max |d|
+  double most_w = 0;
+};
+
+/// The truth of an element in double: slope d + weight w + constant with d = x - shift, off by at most
+/// error_0 + error_d |d - centre| + error_own |d| + error_w |w|, and by `error` for each of the channel's
+/// elements.
+struct Line {
+  double shift = 0;
+  double slope = 0;
+  double weight = 0;
+  double constant = 0;
+  double centre = 0;
+  double error = 0;
+  double error_0 = 0, error_d = 0, error_own = 0, error_w = 0;
+};
+
+/// Where results go by way of float (16-bit formats), what its subnormals add.
+inline constexpr double least_float_spread = 0x1p-148;
+
+/// Lines of many channels, by the member (padded): what the columns read.
+struct Lines {
+  const double* shift;
+  const double* slope;
+  const double* weight;
+  const double* low;   ///< constant - error
+  const double* high;  ///< constant + error
+};
+
+/// Moments of many channels, by the member: each array is padded to a multiple of column_padding.
+inline constexpr std::int64_t column_padding = 8;
+struct ColumnMoments {
+  double* d[2];
+  double* dd[2];
+  double* w[2];
+  double* wd[2];
+  double* ww[2];
+  double* most_d;
+  double* most_w;
+};
+
+/// Runs of consecutive values: `rows` of them, each `length` long and `stride` values after the one before.
+struct Rows {
+  std::int64_t rows, length, stride;
+};
+
+struct RawLanes {
+  /// Sums of rows in double, folded every fold_depth additions; w may be null.
+  void (*row_moments)(const void* x, const void* w, const Rows&, double shift, Moments&);
+  /// The same in double-double throughout.
+  void (*row_moments_precise)(const void* x, const void* w, const Rows&, double shift, Moments&);
+  /// Writes every element to y by the fast test; the index (row * length + place) of those in doubt to
+  /// `open`.
+  std::int64_t (*row_elements)(const void* x, const void* w, const Rows& in, void* y, const Rows& out,
+                               const Line&, std::int64_t* open);
+  /// The same with the form of double-doubles, off by at most `error`. f64 alone.
+  std::int64_t (*row_elements_precise)(const void* x, const void* w, const Rows& in, void* y, const Rows& out,
+                                       const Form&, double error, std::int64_t* open);
+  /// As row_moments for `channels` columns of `rows` rows; shifts are padded too.
+  void (*column_moments)(const void* x, const void* w, std::int64_t rows, std::int64_t stride,
+                         std::int64_t channels, const double* shifts, const ColumnMoments&);
+  /// Writes one row; the channels in doubt go to `open`.
+  std::int64_t (*column_elements)(const void* x, const void* w, void* y, std::int64_t channels, const Lines&,
+                                  std::int64_t* open);
+  /// The double of a stored value, and back (of a value that the format holds).
+  double (*load)(const void* x, std::int64_t place);
+  void (*store)(void* y, std::int64_t place, double value);
+};
+
+/// Of the format, for the instruction set that runs.
+const RawLanes& raw_lanes(const Format& format);
+
+}  // namespace normproof::reference
