@@ -95,7 +95,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{{"check", "--case", NORMPROOF_SCHEMAS "/report-1.json"}, 3, {"report-1.json"}},
         BadCall{{"ulp", "--by", "outputs"}, 2, {"row 'outputs'", "'output'"}},
         BadCall{{"claims", "cpu.*"}, 2, {"'cpu.*' is", "cpu.two_pass_f64"}},
-        BadCall{{"claims", "cpu.welford_f32", "--layout", "nhwc"}, 2, {"nhwc", "channels-last"}},
+        BadCall{{"claims", "cpu.welford_f32", "--layout", "channel-last"}, 2, {"channel-last", "channels-last"}},
         BadCall{{"compare", "cpu.welford_f32"}, 2, {"SECOND"}},
         BadCall{{"compare", "cpu.welford_f32", "cpu.*"}, 2, {"'cpu.*' is", "cpu.two_pass_f64"}},
         BadCall{{"compare", "cpu.welford_f32", "./nosuch.so"}, 3, {"'./nosuch.so'"}},
