@@ -119,10 +119,12 @@ class Problem:
             return self.x_strides
         return self.y_strides if name == "dy" else None
 
-    def factor(self) -> float | None:
+    def factor(self) -> float:
         """What a function that keeps no count is given as momentum: without one, that of the cumulative average."""
-        if self.momentum is not None or not self.num_batches_tracked:
+        if self.momentum is not None:
             return self.momentum
+        if not self.num_batches_tracked:
+            return 0.0  # there is nothing to update
         new = 1.0 / self.num_batches_tracked
         return 1.0 - new if self.momentum_of_old else new
 
