@@ -3,6 +3,7 @@ include_guard(GLOBAL)
 
 set(NORMPROOF_WITH_LIBTORCH AUTO CACHE STRING "Build the LibTorch kernels: AUTO (when Torch is found), ON (or fail), OFF")
 set_property(CACHE NORMPROOF_WITH_LIBTORCH PROPERTY STRINGS AUTO ON OFF)
+option(NORMPROOF_WITH_ONEDNN "Build the adapter of oneDNN" OFF)
 option(NORMPROOF_WERROR "Warnings in normproof's own code are errors" OFF)
 option(NORMPROOF_SANITIZE "Instrument with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
 option(NORMPROOF_COVERAGE "Instrument for gcov" OFF)

@@ -20,6 +20,7 @@ void add_explain(CLI::App& app, Run& run);
 void add_truth(CLI::App& app, Run& run);
 void add_mutants(CLI::App& app, Run& run);
 void add_compare(CLI::App& app, Run& run);
+void add_claims(CLI::App& app, Run& run);
 void add_findings(CLI::App& app, Run& run);
 void add_vectors(CLI::App& app, Run& run);
 

@@ -75,6 +75,7 @@ int main(int argc, char** argv) {
   add_check(app, run);
   add_ulp(app, run);
   add_compare(app, run);
+  add_claims(app, run);
   add_replay(app, run);
   add_explain(app, run);
   add_truth(app, run);

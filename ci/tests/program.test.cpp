@@ -94,6 +94,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{{"check", "--case", "SCRATCH/none.json", "--json", "SCRATCH/out.json"}, 3, {"none.json"}},
         BadCall{{"check", "--case", NORMPROOF_SCHEMAS "/report-1.json"}, 3, {"report-1.json"}},
         BadCall{{"ulp", "--by", "outputs"}, 2, {"row 'outputs'", "'output'"}},
+        BadCall{{"claims", "cpu.*"}, 2, {"'cpu.*' is", "cpu.two_pass_f64"}},
+        BadCall{{"claims", "cpu.welford_f32", "--layout", "channel-last"}, 2, {"channel-last", "channels-last"}},
         BadCall{{"compare", "cpu.welford_f32"}, 2, {"SECOND"}},
         BadCall{{"compare", "cpu.welford_f32", "cpu.*"}, 2, {"'cpu.*' is", "cpu.two_pass_f64"}},
         BadCall{{"compare", "cpu.welford_f32", "./nosuch.so"}, 3, {"'./nosuch.so'"}},
@@ -310,6 +312,32 @@ TEST(Compare, a_difference_that_is_not_shown_or_seen_where_there_is_none) {
       << "a crash is no comparison";
 }
 
+TEST(Claims, a_claim_that_is_not_told_or_an_inference_without_its_evidence) {
+  const Ended told = normproof({"claims", "cpu.welford_f32"});
+  EXPECT_EQ(told.code, 0) << told.err;
+  EXPECT_THAT(told.out, AllOf(HasSubstr("forward-training f32 contiguous"), HasSubstr("24 bits (f32)"),
+                              HasSubstr("merged"), HasSubstr("at n = 16,384")));
+  EXPECT_THAT(told.out, Not(HasSubstr("inferred")));
+
+  const Ended ended = normproof({"claims", "cpu.pairwise_f32", "--infer", "--json", "-"});
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  const Json claims = Json::parse(ended.out);
+  EXPECT_THAT(schema("claims-1.json").breaches(claims), IsEmpty());
+  const Json& problem = claims["problems"][0];
+  EXPECT_EQ(problem["declared"][0]["accumulator_bits"], 24);
+  EXPECT_EQ(problem["inferred"]["explanations"][0]["accumulator_bits"], 24);
+  EXPECT_EQ(problem["inferred"]["explanations"][0]["y"], "folded");
+  for (const Json& denied : problem["inferred"]["denied"])
+    EXPECT_TRUE(denied["ratio"] == "inf" || denied["ratio"] > 1) << denied;
+  EXPECT_FALSE(problem["inferred"]["denied"].empty());
+}
+
+TEST(Claims, a_kernel_that_completes_nothing_and_looks_explained) {
+  const Ended ended = normproof({"claims", "cpu.inference_folded", "--infer"});
+  EXPECT_EQ(ended.code, 4);
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("not this kernel's pass"), HasSubstr("INCONCLUSIVE")));
+}
+
 TEST(Truth, numbers_that_are_not_the_worked_example) {
   // {2, 4, 6, 8} and eps = 0: mean 5, variance 5, invstd 1/sqrt(5).
   const Scratch scratch;
@@ -468,7 +496,8 @@ TEST(Safetensors, an_answer_in_another_order_or_format) {
 TEST(Help, a_command_without_examples_or_exit_codes) {
   const Ended help = normproof({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"check", "ulp", "compare", "replay", "truth", "list", "findings", "vectors"}) {
+  for (const char* command :
+       {"check", "ulp", "compare", "claims", "replay", "truth", "list", "findings", "vectors"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command));
     const Ended own = normproof({command, "--help"});
     EXPECT_EQ(own.code, 0);
