@@ -21,7 +21,7 @@ struct SumErrors {
 inline constexpr SumErrors plain_errors{(fold_depth + 0.5) * unit, (fold_depth + 2.5) * unit};
 /// Of row_moments_precise, for n values.
 inline SumErrors precise_errors(std::int64_t n) {
-  const double g = (static_cast<double>(n) + 32) * 0x1p-105;
+  const double g = (32 * static_cast<double>(n) + 64) * unit * unit;
   return {g, g};
 }
 

@@ -394,24 +394,54 @@ inline void take_precisely(Folded& s, Doubles x, Doubles minus_k, Doubles w, std
   }
 }
 
+/// lo back to half a place of hi: it collects no more than a block's errors, so the bound grows with n, not
+/// n^2.
+template <bool Weighted>
+inline void renormalise(Folded& s) {
+  const auto one = [](Pairs& p) {
+    const Doubles hi = p.hi;
+    const Doubles lo = p.lo;
+    p = {hi, Doubles{}};
+    p.add(lo);
+  };
+  one(s.d);
+  one(s.dd);
+  if constexpr (Weighted) {
+    one(s.w);
+    one(s.wd);
+  }
+}
+
 template <class T, bool Weighted>
 void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, const Rows& rows, double shift,
                         Moments& to) {
   constexpr int unroll = 2;
+  constexpr std::int64_t renormalised = 16;  // additions at most before lo is taken back
   const Doubles k = all(-shift);
   Folded folded[unroll];
+  std::int64_t pending = 0;
+  const auto count_one = [&] {
+    if (++pending < renormalised)
+      return;
+    pending = 0;
+    for (Folded& one : folded)
+      renormalise<Weighted>(one);
+  };
   for (std::int64_t row = 0; row < rows.rows; ++row) {
     const typename T::Raw* px = x + row * rows.stride;
     const typename T::Raw* pw = Weighted ? w + row * rows.stride : px;
     std::int64_t i = 0;
-    for (; i + unroll * width <= rows.length; i += unroll * width)
+    for (; i + unroll * width <= rows.length; i += unroll * width) {
       for (int j = 0; j < unroll; ++j)
         take_precisely<Weighted>(folded[j], T::load(px + i + j * width), k,
                                  Weighted ? T::load(pw + i + j * width) : Doubles{}, width);
+      count_one();
+    }
     for (; i < rows.length; i += width) {
       const std::int64_t count = rows.length - i;
       take_precisely<Weighted>(folded[0], load_some<T>(px + i, count), k,
                                Weighted ? load_some<T>(pw + i, count) : Doubles{}, count);
+      count_one();
     }
   }
   for (const Folded& one : folded)
