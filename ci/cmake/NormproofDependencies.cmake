@@ -12,6 +12,8 @@ find_package(rapidcheck CONFIG REQUIRED) # recipes are generated and shrunk with
 if(NORMPROOF_TESTS)
   find_package(GTest 1.12 REQUIRED)
   find_package(benchmark 1.7 REQUIRED)
+else()
+  find_package(GTest 1.12 QUIET) # where it is there, normproof::suite is built
 endif()
 
 # LibTorch is the one optional dependency: NORMPROOF_HAS_LIBTORCH tells the folders, which link LibTorch::LibTorch.

@@ -1,8 +1,9 @@
 # How every target of the project is made, so that the folders' CMakeLists.txt stay a few lines each.
 #
-#   normproof_library(NAME SOURCES file... [DEPENDS target...] [PRIVATE target...])
+#   normproof_library(NAME SOURCES file... [DEPENDS target...] [PRIVATE target...] [COMPONENT component])
 #       The library normproof::NAME of the folder it is called in: include/ is public, src/ private.
-#       Without SOURCES (or with headers only) it is an INTERFACE library.
+#       Without SOURCES (or with headers only) it is an INTERFACE library. One with a COMPONENT is exported by
+#       itself: find_package(normproof COMPONENTS component) then asks for no more than it needs.
 #   normproof_module(NAME SOURCES file... [DEPENDS target...])
 #       A kernel library lib/NAME.so for dlopen: hidden visibility, nothing exported but what says so.
 #   normproof_program(NAME SOURCES file... [DEPENDS target...] [INSTALL])
@@ -44,8 +45,15 @@ function(normproof_target_options target)
 endfunction()
 
 function(normproof_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "COMPONENT" "SOURCES;DEPENDS;PRIVATE")
   _normproof_check_arguments("normproof_library(${name})")
+  set(export normproofTargets)
+  set(component "")
+  if(arg_COMPONENT)
+    set(export "normproof_${arg_COMPONENT}_targets")
+    set(component COMPONENT "${arg_COMPONENT}")
+    set_property(GLOBAL APPEND PROPERTY NORMPROOF_COMPONENTS "${arg_COMPONENT}")
+  endif()
   set(target normproof_${name})
   if(arg_SOURCES)
     add_library(${target} ${arg_SOURCES})
@@ -69,9 +77,9 @@ function(normproof_library name)
   endif()
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
   if(IS_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/include")
-    install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+    install(DIRECTORY include/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" ${component})
   endif()
-  install(TARGETS ${target} EXPORT normproofTargets)
+  install(TARGETS ${target} EXPORT ${export} ARCHIVE ${component})
   set_property(GLOBAL PROPERTY NORMPROOF_EXPORTED ON)
 endfunction()
 

@@ -16,7 +16,10 @@ void add_list(CLI::App& app, Run& run);
 void add_check(CLI::App& app, Run& run);
 void add_ulp(CLI::App& app, Run& run);
 void add_replay(CLI::App& app, Run& run);
+void add_explain(CLI::App& app, Run& run);
 void add_truth(CLI::App& app, Run& run);
+void add_mutants(CLI::App& app, Run& run);
+void add_compare(CLI::App& app, Run& run);
 void add_findings(CLI::App& app, Run& run);
 void add_vectors(CLI::App& app, Run& run);
 

@@ -10,6 +10,7 @@
 #include "failure.h"
 #include "normproof/ci/words.h"
 #include "normproof/properties/profile.h"
+#include "normproof/properties/shapes.h"
 #include "selection.h"
 
 namespace normproof::ci {
@@ -101,13 +102,26 @@ std::string profiles(const Style& style) {
   return out;
 }
 
+std::string shapes(const Style& style) {
+  std::string out;
+  for (const ShapeListInfo& info : shape_lists())
+    out +=
+        entry(info.name,
+              fmt::format("{}; {}",
+                          counted(static_cast<std::int64_t>(shape_list(info.name, 1).shapes.size()), "shape"),
+                          info.source),
+              style);
+  return out;
+}
+
 struct Section {
   std::string name;
   std::string (*text)(const Style&);
 };
 const std::array sections{Section{"kernels", kernels},     Section{"dialects", dialect_list},
                           Section{"grades", grades},       Section{"regimes", regime_list},
-                          Section{"clauses", clause_list}, Section{"profiles", profiles}};
+                          Section{"clauses", clause_list}, Section{"profiles", profiles},
+                          Section{"shapes", shapes}};
 
 Exit list(const std::vector<std::string>& wanted) {
   std::vector<std::string> names;
@@ -133,10 +147,11 @@ Exit list(const std::vector<std::string>& wanted) {
 
 void add_list(CLI::App& app, Run& run) {
   CLI::App* command =
-      app.add_subcommand("list", "Show the kernels, dialects, grades, regimes, clauses, profiles");
+      app.add_subcommand("list", "Show the kernels, dialects, grades, regimes, clauses, profiles, shapes");
   auto wanted = std::make_shared<std::vector<std::string>>();
   command
-      ->add_option("WHAT", *wanted, "kernels, dialects, grades, regimes, clauses, profiles; all if left out")
+      ->add_option("WHAT", *wanted,
+                   "kernels, dialects, grades, regimes, clauses, profiles, shapes; all if left out")
       ->type_name("WHAT");
   command->footer("Examples:\n  normproof list kernels\n  normproof list regimes\n\n"
                   "Exit codes: 0 listed, 2 a mistake in the call, 3 something could not be read.");

@@ -74,8 +74,11 @@ int main(int argc, char** argv) {
   Run run;
   add_check(app, run);
   add_ulp(app, run);
+  add_compare(app, run);
   add_replay(app, run);
+  add_explain(app, run);
   add_truth(app, run);
+  add_mutants(app, run);
   add_list(app, run);
   add_findings(app, run);
   add_vectors(app, run);

@@ -41,6 +41,23 @@ std::string temporary_beside(const std::string& path) {
   return fmt::format("{}.{}.part", path, getpid());
 }
 
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
+/// A file without a name in the folder of `path`, or -1: whoever kills us leaves nothing of it. Not all file
+/// systems can.
+int nameless_beside(const std::string& path) {
+  return open(folder_of(path).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+}
+
+/// Gives a nameless file a name, which must not exist.
+bool give_name(int file, const std::string& name) {
+  const std::string self = fmt::format("/proc/self/fd/{}", file);
+  return linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+}
+
 }  // namespace
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
@@ -50,6 +67,10 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   if (stat(path_.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
     errno = EISDIR;
     throw unwritable(path_);
+  }
+  if (const int file = nameless_beside(path_); file >= 0) {
+    close(file);
+    return;
   }
   const std::string probe = temporary_beside(path_);
   const int file = open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -67,10 +88,14 @@ void OutputFile::write(const std::string& text) const {
   }
   const bool in_place = is_special(path_);
   const std::string target = in_place ? path_ : temporary_beside(path_);
-  const int file = open(target.c_str(), O_WRONLY | O_CLOEXEC | (in_place ? 0 : O_CREAT | O_TRUNC), 0666);
+  int file = in_place ? -1 : nameless_beside(path_);
+  const bool nameless = file >= 0;
+  if (!nameless)
+    file = open(target.c_str(), O_WRONLY | O_CLOEXEC | (in_place ? 0 : O_CREAT | O_TRUNC), 0666);
   if (file < 0)
     throw unwritable(path_);
-  const bool written = write_all(file, text);
+  // The name appears when the text is complete; then one step replaces what was there.
+  const bool written = write_all(file, text) && (!nameless || give_name(file, target));
   const bool closed = close(file) == 0;
   if (written && closed && (in_place || std::rename(target.c_str(), path_.c_str()) == 0))
     return;

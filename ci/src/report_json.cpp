@@ -33,19 +33,22 @@ Json counts(const std::array<std::int64_t, status_count>& by_status) {
 }
 
 Json judgement(const Judgement& j) {
-  return {{"status", to_string(j.status)},
-          {"clause", j.clause},
-          {"output", to_string(j.output)},
-          {"channel", j.channel},
-          {"element", j.element},
-          {"got", value(j.got)},
-          {"want", value(j.want)},
-          {"ulps", measure(j.ulps)},
-          {"measured", measure(j.measured)},
-          {"permitted", measure(j.permitted)},
-          {"ratio", measure(j.ratio())},
-          {"note", j.note},
-          {"origin", j.origin}};
+  Json out{{"status", to_string(j.status)},
+           {"clause", j.clause},
+           {"output", to_string(j.output)},
+           {"channel", j.channel},
+           {"element", j.element},
+           {"got", value(j.got)},
+           {"want", value(j.want)},
+           {"ulps", measure(j.ulps)},
+           {"measured", measure(j.measured)},
+           {"permitted", measure(j.permitted)},
+           {"ratio", measure(j.ratio())},
+           {"note", j.note},
+           {"origin", j.origin}};
+  if (!j.diagnosis.empty())
+    out["diagnosis"] = j.diagnosis;
+  return out;
 }
 
 Json judgements(const std::vector<Judgement>& list) {
@@ -177,8 +180,11 @@ std::string to_json(const Report& report) {
                  {"cases_tried", trial.cases_tried},
                  {"oracle",
                   {{"elements", trial.effort.elements},
+                   {"certified", trial.effort.certified},
                    {"escalated", trial.effort.escalated},
-                   {"arbitrated", trial.effort.arbitrated}}},
+                   {"arbitrated", trial.effort.arbitrated},
+                   {"audited", trial.audit.audited},
+                   {"disagreeing", trial.audit.disagreeing}}},
                  {"absent", std::move(absent)},
                  {"kernels", std::move(kernels)},
                  {"command", report.command},

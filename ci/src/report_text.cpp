@@ -120,20 +120,6 @@ std::vector<Judgement> merged_denials(std::vector<Judgement> denials) {
   return out;
 }
 
-/// The first failures of each clause and output before more of the same.
-std::vector<const Judgement*> chosen(std::span<const Judgement> failures, std::size_t limit) {
-  std::vector<const Judgement*> out;
-  std::map<std::pair<std::string, Output>, std::size_t> seen;
-  std::vector<std::pair<std::size_t, std::size_t>> order;  // how many of its kind came before, position
-  for (std::size_t i = 0; i < failures.size(); ++i)
-    order.emplace_back(seen[{failures[i].clause, failures[i].output}]++, i);
-  std::ranges::sort(order);
-  for (const auto& [before, i] : order)
-    if (out.size() < limit)
-      out.push_back(&failures[i]);
-  return out;
-}
-
 std::string failure_lines(const Report& report, const KernelReport& kernel, const Style& style,
                           std::span<const Judgement> failures, std::int64_t total, std::size_t shown) {
   std::string out;
@@ -204,6 +190,22 @@ std::string kernel_text(const Report& report, const KernelReport& kernel, const 
   return out;
 }
 
+std::string oracle_line(const Report& report, const Style& style) {
+  const TrialReport& trial = report.trial;
+  if (trial.audit.disagreeing > 0)
+    return wrapped(
+        paint(style, Colour::red, "ORACLE IN DOUBT: "),
+        fmt::format("{} of {} disagree with the multiprecision oracle, first {}; no verdict holds: "
+                    "please report this",
+                    grouped(trial.audit.disagreeing), counted(trial.audit.audited, "audited value"),
+                    trial.audit.first),
+        style.width);
+  return wrapped("oracle: ",
+                 fmt::format("{} correctly rounded; {} of them decided again in multiprecision, all alike",
+                             counted(trial.effort.elements, "value"), grouped(trial.audit.audited)),
+                 style.width);
+}
+
 }  // namespace
 
 std::string reason_text(const std::string& reason) {
@@ -212,6 +214,19 @@ std::string reason_text(const std::string& reason) {
 
 std::string name_of(const Key& key) {
   return fmt::format("{} {} {}", normproof::to_string(key.pass), key.dtype, normproof::to_string(key.layout));
+}
+
+std::vector<const Judgement*> chosen(std::span<const Judgement> failures, std::size_t limit) {
+  std::vector<const Judgement*> out;
+  std::map<std::pair<std::string, Output>, std::size_t> seen;
+  std::vector<std::pair<std::size_t, std::size_t>> order;  // how many of its kind came before, position
+  for (std::size_t i = 0; i < failures.size(); ++i)
+    order.emplace_back(seen[{failures[i].clause, failures[i].output}]++, i);
+  std::ranges::sort(order);
+  for (const auto& [before, i] : order)
+    if (out.size() < limit)
+      out.push_back(&failures[i]);
+  return out;
 }
 
 std::string judgement_text(const Report& report, const impls::KernelInfo& kernel, const Judgement& j,
@@ -243,6 +258,8 @@ std::string judgement_text(const Report& report, const impls::KernelInfo& kernel
   }
   if (!j.note.empty())
     out += wrapped(indent, j.note, style.width);
+  if (!j.diagnosis.empty())
+    out += wrapped(std::string(indent) + "diagnosis: ", j.diagnosis, style.width);
   if (!j.origin.empty() && style.replay_lines)
     out += fmt::format("{}{}\n", indent, paint(style, Colour::dim, replay_line(report, kernel, j.origin)));
   return out;
@@ -256,11 +273,11 @@ std::string check_text(const Report& report, const Style& style, std::size_t sho
     out += fmt::format("{} {}\n", paint(style, Colour::yellow, "SKIPPED"),
                        paint(style, Colour::bold, absent.library)) +
            wrapped("     ", absent.reason, style.width) + "\n";
-  return out + summary_line(report, style);
+  return out + oracle_line(report, style) + summary_line(report, style);
 }
 
 std::string replay_text(const Report& report, const Style& style) {
-  constexpr std::size_t shown = 16;
+  constexpr std::size_t shown = shown_by_replay;
   Style plain = style;
   plain.replay_lines = false;  // the line that was typed would stand behind every judgement
   std::string out;
@@ -284,7 +301,7 @@ std::string replay_text(const Report& report, const Style& style) {
   }
   for (const Absent& absent : report.absent)
     out += wrapped("SKIPPED ", absent.library + ": " + absent.reason, style.width);
-  return out + summary_line(report, style);
+  return out + oracle_line(report, style) + summary_line(report, style);
 }
 
 std::string summary_line(const Report& report, const Style& style) {
@@ -298,12 +315,13 @@ std::string summary_line(const Report& report, const Style& style) {
   }
   const auto kernels = static_cast<std::int64_t>(trial.kernels.size());
   const Exit exit = report.exit();
-  const std::string word = exit == Exit::conforms           ? "CONFORMS"
+  const std::string word = trial.audit.disagreeing > 0      ? "ORACLE IN DOUBT"
+                           : exit == Exit::conforms         ? "CONFORMS"
                            : exit == Exit::does_not_conform ? "DOES NOT CONFORM"
                                                             : "INCONCLUSIVE";
-  const Colour colour = exit == Exit::conforms           ? Colour::green
-                        : exit == Exit::does_not_conform ? Colour::red
-                                                         : Colour::yellow;
+  const Colour colour = exit == Exit::conforms       ? Colour::green
+                        : exit == Exit::inconclusive ? Colour::yellow
+                                                     : Colour::red;
 
   std::vector<std::string> parts;
   parts.push_back(fmt::format("{} of {} at grade {}", grouped(passed),

@@ -10,10 +10,12 @@
 
 #include "console.h"
 #include "data.h"
+#include "diagnoses.h"
 #include "failure.h"
 #include "normproof/ci/words.h"
 #include "normproof/properties/case_file.h"
 #include "normproof/properties/profile.h"
+#include "normproof/properties/shapes.h"
 #include "version.h"
 
 namespace normproof::ci {
@@ -126,6 +128,10 @@ void remember_command(int argc, const char* const* argv) {
     command_words().front() = "normproof";
 }
 
+const std::vector<std::string>& command_line() {
+  return command_words();
+}
+
 void add_options(CLI::App& command, KernelSelection& selection, bool positional) {
   constexpr const char* what =
       "kernels on trial: names, patterns ('cpu.*'), or libraries with the kernel interface "
@@ -169,6 +175,12 @@ void add_options(CLI::App& command, Manner& manner) {
       ->capture_default_str()
       ->group("Running");
   command
+      .add_option("--memory", manner.memory,
+                  "limit for the resident memory of a kernel's process, beside the tensors; 0: none")
+      ->type_name("SIZE")
+      ->capture_default_str()
+      ->group("Running");
+  command
       .add_option("--repeats", manner.repeats, "runs of each kernel on each case; their bits are compared")
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
@@ -203,6 +215,17 @@ void add_options(CLI::App& command, CaseSelection& selection) {
          "only this kind of data: offset, offset:1000, ... (normproof list regimes)");
   filter("--dialect", selection.dialects,
          "only this reading of batch normalisation (normproof list dialects)");
+  command
+      .add_option("--shapes", selection.shapes,
+                  "instead of a profile, the layers of a network (normproof list shapes), or the shapes of a "
+                  "file, one 32x64x56x56 per line")
+      ->type_name("NAME|FILE")
+      ->group("Cases");
+  command.add_option("--batch", selection.batch, "batch size of the layers of a network")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->group("Cases");
   command.add_option("--case", selection.files, "try this case file instead of a profile (may be repeated)")
       ->type_name("FILE")
       ->allow_extra_args(false)
@@ -222,6 +245,21 @@ std::chrono::milliseconds parse_duration(const std::string& text, const std::str
     throw usage(fmt::format("{} '{}': a time is a number above 0 with a unit, e.g. 250ms, 60s, 5m, 2h",
                             option, shown_in_error(text)));
   return std::chrono::milliseconds(static_cast<std::int64_t>(number * scale + 0.5));
+}
+
+std::uint64_t parse_size(const std::string& text, const std::string& option) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit(end, text.data() + text.size());
+  const double scale = unit == "M"                     ? 0x1p20
+                       : unit == "G"                   ? 0x1p30
+                       : unit == "T"                   ? 0x1p40
+                       : (unit.empty() && number == 0) ? 1
+                                                       : 0;
+  if (error != std::errc{} || scale == 0 || !(number >= 0) || number * scale > 0x1p60)
+    throw usage(fmt::format("{} '{}': a size is a number with a unit, e.g. 512M, 8G, or 0 for no limit",
+                            option, shown_in_error(text)));
+  return static_cast<std::uint64_t>(number * scale);
 }
 
 Chosen choose(const KernelSelection& selection) {
@@ -327,6 +365,7 @@ TrialOptions trial_options(const Manner& manner) {
     throw unknown("grade", manner.grade, names(all_grades, [](Grade g) { return to_string(g); }));
   options.gate = {*grade, !manner.no_merged, !manner.no_folded, manner.extended};
   options.run.time_limit = parse_duration(manner.timeout, "--timeout");
+  options.run.memory_limit = parse_size(manner.memory, "--memory");
   options.run.in_process = manner.in_process;
   options.run.repeats = manner.repeats;
   options.threads = manner.threads > 0 ? manner.threads
@@ -361,16 +400,22 @@ Case case_of(const std::string& origin) {
   return expand(recipe);
 }
 
-Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
-             bool with_extended, bool quiet) {
-  TrialOptions options = trial_options(manner);
-  if (!cases.budget.empty())
-    options.budget =
-        std::max(std::chrono::seconds(1),
-                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
+namespace {
 
-  std::vector<Recipe> recipe_list;
-  std::vector<Case> case_list;
+/// A file where there is one, else a name.
+std::vector<Recipe> of_layers(const CaseSelection& cases, const Filter& filter) {
+  const bool file = std::filesystem::exists(cases.shapes) || cases.shapes.find('/') != std::string::npos;
+  try {
+    const ShapeList list = file ? read_shapes(cases.shapes) : shape_list(cases.shapes, cases.batch);
+    return recipes_for_shapes(list, cases.seed, filter);
+  } catch (const std::invalid_argument& error) {
+    throw file ? could_not(error.what()) : usage(fmt::format("--shapes: {}", error.what()));
+  }
+}
+
+}  // namespace
+
+std::vector<Recipe> recipes_of(const CaseSelection& cases, bool with_extended) {
   const auto profile = parse_profile(cases.profile);
   if (!profile)
     throw unknown("profile", cases.profile,
@@ -384,16 +429,66 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   filter.dtypes = cases.dtypes;
   filter.regimes = cases.regimes;
   filter.dialects = cases.dialects;
-  filter.extended = with_extended || manner.extended;
-  if (cases.files.empty())
-    recipe_list = recipes(*profile, cases.seed, filter);
+  filter.extended = with_extended;
+  if (!cases.shapes.empty() && !cases.files.empty())
+    throw usage("--shapes and --case: give one of them");
+  if (!cases.shapes.empty())
+    return of_layers(cases, filter);
+  return cases.files.empty() ? recipes(*profile, cases.seed, filter) : std::vector<Recipe>{};
+}
+
+namespace {
+
+std::vector<Case> given_cases(const CaseSelection& cases) {
+  std::vector<Case> given;
   for (const std::string& file : cases.files)
-    case_list.push_back(case_of(file));
+    given.push_back(case_of(file));
+  return given;
+}
+
+}  // namespace
+
+CaseList chosen_cases(const CaseSelection& cases, bool with_extended) {
+  std::vector<Recipe> recipe_list = recipes_of(cases, with_extended);
+  std::vector<Case> case_list = given_cases(cases);
+  if (!case_list.empty())
+    return {case_list.size(), [list = std::move(case_list)](std::size_t i) {
+              return list[i];
+            }};
+  return {recipe_list.size(), [list = std::move(recipe_list)](std::size_t i) {
+            return expand(list[i]);
+          }};
+}
+
+impls::KernelInfo chosen_kernel(const std::string& word, const std::vector<std::string>& more) {
+  KernelSelection selection;
+  selection.patterns = {word};
+  if (!is_path(word))
+    selection.patterns.insert(selection.patterns.end(), more.begin(), more.end());
+  const Chosen chosen = choose(selection);
+  if (chosen.kernels.size() == 1)
+    return chosen.kernels.front();
+  if (chosen.kernels.empty())
+    throw could_not(fmt::format("'{}': {}", word, chosen.absent.front().reason));
+  throw usage(fmt::format("'{}' is {} kernels, one is wanted: {}", word, chosen.kernels.size(),
+                          joined(names(chosen.kernels, [](const auto& k) { return k.name; }), ", ")));
+}
+
+Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
+             bool with_extended, bool quiet) {
+  TrialOptions options = trial_options(manner);
+  if (!cases.budget.empty())
+    options.budget =
+        std::max(std::chrono::seconds(1),
+                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
+
+  const std::vector<Recipe> recipe_list = recipes_of(cases, with_extended || manner.extended);
+  const std::vector<Case> case_list = given_cases(cases);
 
   const Chosen chosen = choose(kernels);
   Report report = empty_report(chosen, manner);
   report.machine.threads = options.threads;
-  report.profile = cases.files.empty() ? cases.profile : "cases";
+  report.profile = !cases.shapes.empty() ? "shapes" : cases.files.empty() ? cases.profile : "cases";
   report.seed = cases.seed;
   for (const Case& c : case_list)
     report.keys[c.origin] = {c.problem.pass, std::string(c.problem.data.name), c.problem.layout};
@@ -405,10 +500,12 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   report.trial = cases.files.empty() ? run_trial(recipe_list, chosen.kernels, options)
                                      : run_trial(case_list, chosen.kernels, options);
   progress.wipe();
+  add_diagnoses(report, options, shown_by_check);
   return report;
 }
 
-Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner) {
+Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner,
+                bool diagnose) {
   TrialOptions options = trial_options(manner);
   const Case c = case_of(origin);
   const Chosen chosen = choose(kernels);
@@ -418,6 +515,8 @@ Report tried_on(const std::string& origin, const KernelSelection& kernels, const
   report.profile = "cases";
   report.keys[c.origin] = {c.problem.pass, std::string(c.problem.data.name), c.problem.layout};
   report.trial = run_trial(std::span(&c, 1), chosen.kernels, options);
+  if (diagnose)
+    add_diagnoses(report, options, shown_by_replay);
   return report;
 }
 

@@ -6,6 +6,8 @@
 
 #include <gmock/gmock.h>
 
+#include "normproof/properties/case_file.h"
+#include "normproof/properties/safetensors.h"
 #include "schema.h"
 #include "xml.h"
 
@@ -74,6 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{{"check", "--budget", "soon"}, 2, {"--budget 'soon'", "60s"}},
         BadCall{{"check", "--budget", "-5s"}, 2, {"--budget"}},
         BadCall{{"check", "--timeout", "0s"}, 2, {"--timeout '0s'"}},
+        BadCall{{"check", "--memory", "8"}, 2, {"--memory '8'", "8G"}},
         BadCall{{"check", "--seed", "x"}, 2, {"--seed"}},
         BadCall{{"check", "--repeats", "0"}, 2, {"--repeats"}},
         BadCall{{"check", "--pass", "backwards"}, 2, {"pass 'backwards'", "forward-training"}},
@@ -91,6 +94,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{{"check", "--case", "SCRATCH/none.json", "--json", "SCRATCH/out.json"}, 3, {"none.json"}},
         BadCall{{"check", "--case", NORMPROOF_SCHEMAS "/report-1.json"}, 3, {"report-1.json"}},
         BadCall{{"ulp", "--by", "outputs"}, 2, {"row 'outputs'", "'output'"}},
+        BadCall{{"compare", "cpu.welford_f32"}, 2, {"SECOND"}},
+        BadCall{{"compare", "cpu.welford_f32", "cpu.*"}, 2, {"'cpu.*' is", "cpu.two_pass_f64"}},
+        BadCall{{"compare", "cpu.welford_f32", "./nosuch.so"}, 3, {"'./nosuch.so'"}},
         BadCall{{"replay"}, 2, {"CASE"}}, BadCall{{"replay", "np1 shpae=2x2"}, 2, {"'shpae=2x2'", "shape="}},
         BadCall{{"replay", "np1 shape=2xx2"}, 2, {"shape=2xx2"}},
         BadCall{{"replay", "np1 regime=pair:5 shape=5x1"}, 2, {"regime=pair:5", "5x1"}},
@@ -125,6 +131,74 @@ TEST(Check, a_wrong_kernel_that_does_not_end_with_1_and_a_replay_that_shows_it_a
   EXPECT_EQ(again.code, 1);
   EXPECT_THAT(again.out, HasSubstr("FAIL"));
   EXPECT_EQ(normproof({"replay", recipe, "--impl", "cpu.two_pass_f64"}).code, 0);
+}
+
+TEST(Explain, a_bug_without_its_name) {
+  const Ended ended = normproof({"explain", "np1 shape=4x4x4 regime=variance:-12 eps=0x1p-6 seed=3", "--impl",
+                                 "mutant.eps_outside_root", "--top", "3"});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.out, HasSubstr("eps outside the root"));
+  EXPECT_THAT(ended.out, HasSubstr("as specified"));
+  EXPECT_THAT(ended.out, HasSubstr("more (--top)"));
+  const Ended json = normproof({"explain", "np1 shape=4x4x4 regime=variance:-12 eps=0x1p-6 seed=3", "--impl",
+                                "mutant.eps_outside_root", "--impl", "cpu.two_pass_f64", "--json", "-"});
+  const Json explanation = Json::parse(json.out);
+  EXPECT_THAT(schema("explanation-1.json").breaches(explanation), IsEmpty());
+  EXPECT_EQ(explanation["kernels"].size(), 2U);
+  for (const Json& kernel : explanation["kernels"])
+    EXPECT_EQ(kernel["names"].empty(), kernel["kernel"] == "cpu.two_pass_f64");
+}
+
+TEST(Explain, a_failure_that_is_shown_without_a_diagnosis) {
+  const Ended shown = normproof({"replay", "np1 shape=4x4x4 regime=variance:-12 eps=0x1p-6 seed=3", "--impl",
+                                 "mutant.eps_outside_root"});
+  EXPECT_THAT(shown.out, HasSubstr("diagnosis: eps outside the root"));
+  const Ended json = normproof({"replay", "np1 shape=4x4x4 regime=variance:-12 eps=0x1p-6 seed=3", "--impl",
+                                "mutant.eps_outside_root", "--json", "-"});
+  const Json report = Json::parse(json.out);
+  EXPECT_THAT(schema("report-1.json").breaches(report), IsEmpty());
+  EXPECT_THAT(report["kernels"][0]["failures"][0]["diagnosis"], HasSubstr("eps outside the root"));
+}
+
+TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {
+  const std::vector<std::string> few{"mutants", "--impl",   "mutant.eps*", "--impl",   "mutant.index_32_bit",
+                                     "--twins", "cpu.t*",   "--regime",    "variance", "--dtype",
+                                     "f32",     "--layout", "contiguous",  "--quiet"};
+  std::vector<std::string> words = few;
+  words.insert(words.end(), {"--diagnosis", "--json", "-"});
+  const Ended ended = normproof(words);
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  const Json report = Json::parse(ended.out);
+  EXPECT_THAT(schema("mutants-1.json").breaches(report), IsEmpty());
+  EXPECT_EQ(report["kernels"].size(), 4U);
+  EXPECT_EQ(report["peers"].size(), 5U);
+  EXPECT_EQ(report["diagnosis"].size(), 2U);
+  for (const Json& kernel : report["kernels"])
+    EXPECT_EQ(kernel["killed"], kernel["wrong"] && kernel["excuse"].get<std::string>().empty());
+}
+
+TEST(Mutants, a_table_that_is_wider_than_a_terminal) {
+  const Ended ended =
+      normproof({"mutants", "--impl", "mutant.eps*", "--impl", "mutant.index_32_bit", "--twins", "cpu.t*",
+                 "--regime", "variance", "--dtype", "f32", "--diagnosis"});
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("Kill matrix"), HasSubstr("index_32_bit"), HasSubstr("SOUND"),
+                               HasSubstr("left out")));
+  std::size_t start = 0;
+  while (start < ended.out.size()) {
+    const std::size_t end = ended.out.find('\n', start);
+    EXPECT_LE(end - start, 80U) << ended.out.substr(start, end - start);
+    start = end + 1;
+  }
+}
+
+/// A kernel that nothing kills and nothing excuses.
+TEST(Mutants, a_survivor_that_looks_like_success) {
+  const Ended ended = normproof(
+      {"mutants", "--impl", "cpu.two_pass_f64", "--twins", "none", "--regime", "variance", "--dtype", "f32"});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.out, HasSubstr("NOT SOUND"));
+  EXPECT_EQ(normproof({"mutants", "--impl", "mutant.y_truncated", "--twins", "none", "--dtype", "f32"}).code,
+            4);
 }
 
 TEST(Check, nothing_verified_that_looks_like_success) {
@@ -213,6 +287,27 @@ TEST(Ulp, a_table_without_its_columns_or_a_kernel_that_is_not_measured) {
                            "nearest to its bound", "normproof replay '"})
     EXPECT_THAT(ended.out, HasSubstr(part));
   EXPECT_EQ(normproof({"ulp", "cpu.inference_folded", "--pass", "forward-training"}).code, 4);
+}
+
+TEST(Compare, a_difference_that_is_not_shown_or_seen_where_there_is_none) {
+  const std::vector<std::string> where{"--regime", "offset", "--dtype", "f32", "--layout", "contiguous"};
+  const auto compared = [&](const char* a, const char* b, std::vector<std::string> more = {}) {
+    std::vector<std::string> words{"compare", a, b};
+    words.insert(words.end(), where.begin(), where.end());
+    words.insert(words.end(), more.begin(), more.end());
+    return normproof(words);
+  };
+  const Ended ended = compared("cpu.two_pass_f64", "mutant.textbook_variance");
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  for (const char* part : {"DIFFERENT: ", "running_var", "largest: ", "normproof replay 'np1 ",
+                           "--impl cpu.two_pass_f64 --impl mutant.textbook_variance"})
+    EXPECT_THAT(ended.out, HasSubstr(part));
+  EXPECT_THAT(compared("cpu.welford_f32", "cpu.welford_f32").out, HasSubstr("THE SAME: "));
+  const Ended nothing = compared("cpu.welford_f32", "cpu.inference_folded");
+  EXPECT_EQ(nothing.code, 4);
+  EXPECT_THAT(nothing.out, HasSubstr("not this kernel's pass"));
+  EXPECT_EQ(compared("cpu.two_pass_f64", "hostile.segfault", {"--impl", NORMPROOF_HOSTILE}).code, 4)
+      << "a crash is no comparison";
 }
 
 TEST(Truth, numbers_that_are_not_the_worked_example) {
@@ -324,10 +419,56 @@ TEST(Vectors, one_that_comes_along_and_is_not_as_it_says) {
   EXPECT_EQ(ended.code, 0) << ended.out;
 }
 
+TEST(Shapes, layers_that_are_not_tried) {
+  const auto run = [](std::vector<std::string> more) {
+    std::vector<std::string> words{
+        "check", "cpu.two_pass_f64", "cpu.inference_folded", "--json", "-", "--dtype", "f32"};
+    words.insert(words.end(), more.begin(), more.end());
+    return normproof(words);
+  };
+  const Scratch scratch;
+  std::ofstream(scratch / "mine.txt") << "# a layer\n2x3x5x5\n4x7\n";
+  const Ended own = run({"--shapes", scratch / "mine.txt"});
+  ASSERT_EQ(own.code, 0) << own.err;
+  const Json report = Json::parse(own.out);
+  EXPECT_EQ(report["profile"], "shapes");
+  EXPECT_GE(report["cases_tried"], 6);
+  EXPECT_GT(report["kernels"][0]["judgements"], 0);
+  const Ended named = run({"--shapes", "resnet50", "--batch", "1", "--pass", "forward-inference"});
+  EXPECT_EQ(named.code, 0) << named.err;
+  const Ended unknown = run({"--shapes", "resnet51"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("resnet50"));
+  EXPECT_EQ(run({"--shapes", "no/file"}).code, 3);
+  EXPECT_EQ(run({"--shapes", "resnet50", "--case", "c.json"}).code, 2);
+}
+
+TEST(Safetensors, an_answer_in_another_order_or_format) {
+  const Scratch scratch;
+  const std::string path = scratch / "t.safetensors";
+  const std::string recipe = "np1 dtype=bf16 shape=2x3x2 regime=normal seed=4";
+  ASSERT_EQ(normproof({"truth", recipe, "--safetensors", path}).code, 0);
+  const auto content = properties::parse_safetensors(file_text(path), path);
+  const Json truth = Json::parse(normproof({"truth", recipe, "--json", "-"}).out);
+  const auto& y = content.tensors.at("y");
+  EXPECT_EQ(y.format.name, "bf16");
+  EXPECT_EQ(y.shape, (std::vector<std::int64_t>{2, 3, 2}));
+  // Channel 2 of sample 1, place 1 is element 3 of its channel.
+  const double value =
+      *properties::parse_hex_float(truth["outputs"]["y"]["hex"][2 * 4 + 3].get<std::string>());
+  EXPECT_EQ(y.values[(1 * 3 + 2) * 2 + 1], value);
+  EXPECT_EQ(content.tensors.at("mean").shape, std::vector<std::int64_t>{3});
+  EXPECT_EQ(content.tensors.at("y.off").values[(1 * 3 + 2) * 2 + 1], truth["outputs"]["y"]["off"][11]);
+  const Ended refused =
+      normproof({"truth", "np1 shape=1x3 dialect=pytorch/F.batch_norm", "--safetensors", scratch / "no"});
+  EXPECT_EQ(refused.code, 3);
+  EXPECT_FALSE(std::filesystem::exists(scratch / "no")) << "half-written";
+}
+
 TEST(Help, a_command_without_examples_or_exit_codes) {
   const Ended help = normproof({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"check", "ulp", "replay", "truth", "list", "findings", "vectors"}) {
+  for (const char* command : {"check", "ulp", "compare", "replay", "truth", "list", "findings", "vectors"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command));
     const Ended own = normproof({command, "--help"});
     EXPECT_EQ(own.code, 0);

@@ -47,6 +47,19 @@ TEST(CheckText, a_line_wider_than_a_terminal) {
   EXPECT_THAT(too_wide(check_text(specimen(), {})), IsEmpty());
 }
 
+TEST(CheckText, an_oracle_that_contradicts_itself) {
+  Report report = specimen();
+  report.trial.kernels.clear();
+  report.trial.audit.audited = 40;
+  EXPECT_THAT(check_text(report, {}), HasSubstr("40 of them decided again in multiprecision"));
+  report.trial.audit.disagreeing = 1;
+  report.trial.audit.first = "y[3] of np1";
+  EXPECT_THAT(check_text(report, {}), HasSubstr("1 of 40 audited values disagree"));
+  EXPECT_THAT(check_text(report, {}), HasSubstr("y[3] of np1"));
+  EXPECT_THAT(summary_line(report, {}), StartsWith("ORACLE IN DOUBT"));
+  EXPECT_EQ(report.exit(), properties::Exit::could_not_run);
+}
+
 TEST(AccuracyText, a_table_wider_than_a_terminal) {
   for (const Rows rows : {Rows::by_output, Rows::by_regime, Rows::all})
     EXPECT_THAT(too_wide(accuracy_text(specimen(), {}, rows)), IsEmpty());

@@ -1,4 +1,4 @@
-// Wrong on purpose, forward: seven kernels, each the two-pass kernel of impls/cpu (centred y, the tensor's
+// Wrong on purpose, forward: eight kernels, each the two-pass kernel of impls/cpu (centred y, the tensor's
 // own precision) with one small thing changed, as shipped code has had it. A gate that lets one of them
 // through proves nothing. They make the claims of the kernel that they were taken from: the author of a bug
 // does not know of it.
@@ -38,6 +38,14 @@ struct EpsAddedToDeviation : Rules {
   template <class Acc>
   static Acc invstd(Acc variance, Acc eps) {
     return Acc{1} / (std::sqrt(variance) + eps);
+  }
+};
+
+/// As of a reciprocal root by table and one Newton step: 7 ulp too large.
+struct PoorRsqrt : Rules {
+  template <class Acc>
+  static Acc invstd(Acc variance, Acc eps) {
+    return Rules::invstd(variance, eps) * (1 + 7 * std::numeric_limits<Acc>::epsilon());
   }
 };
 
@@ -101,22 +109,28 @@ template <class Rule>
 using Wrong = Training<TwoPass, Affine::centred, AsData, Rule>;
 
 constexpr np_kernel textbook = make_kernel<Training<Textbook, Affine::centred>>(
-    "mutant.textbook_variance", "variance as mean of squares less square of the mean", "");
-constexpr np_kernel eps_outside =
-    make_kernel<Wrong<EpsOutsideRoot>>("mutant.eps_outside_root", "invstd = 1/sqrt(var) + eps", "");
-constexpr np_kernel eps_added = make_kernel<Wrong<EpsAddedToDeviation>>("mutant.eps_added_to_deviation",
-                                                                        "invstd = 1/(sqrt(var) + eps)", "");
-constexpr np_kernel inverted = make_kernel<Wrong<InvertedMomentum>>("mutant.inverted_momentum",
-                                                                    "momentum weighs the old statistics", "");
-constexpr np_kernel biased =
-    make_kernel<BiasedRunning>("mutant.biased_running_variance",
-                               "the biased variance feeds the running one where the unbiased should", "");
+    "mutant.textbook_variance",
+    "variance as mean of squares less square of the mean, caught by BN-NUM-2, -10", "");
+constexpr np_kernel eps_outside = make_kernel<Wrong<EpsOutsideRoot>>(
+    "mutant.eps_outside_root", "invstd = 1/sqrt(var) + eps, caught by BN-NUM-12", "");
+constexpr np_kernel eps_added = make_kernel<Wrong<EpsAddedToDeviation>>(
+    "mutant.eps_added_to_deviation", "invstd = 1/(sqrt(var) + eps), caught by BN-NUM-12", "");
+constexpr np_kernel poor_rsqrt = make_kernel<Wrong<PoorRsqrt>>(
+    "mutant.invstd_seven_ulps", "invstd 7 ulp too large, caught by BN-NUM-12", "");
+constexpr np_kernel inverted = make_kernel<Wrong<InvertedMomentum>>(
+    "mutant.inverted_momentum", "momentum weighs the old statistics, caught by BN-NUM-14", "");
+constexpr np_kernel biased = make_kernel<BiasedRunning>(
+    "mutant.biased_running_variance",
+    "the biased variance feeds the running one where the unbiased should, caught by BN-NUM-14", "");
 constexpr np_kernel updates = make_kernel<InferenceUpdatesRunning>(
-    "mutant.inference_updates_running", "inference that mixes the batch into the running statistics", "");
+    "mutant.inference_updates_running",
+    "inference that mixes the batch into the running statistics, caught by BN-INF-2", "");
 constexpr np_kernel tail = make_kernel<Wrong<TailDropped>>(
-    "mutant.tail_dropped", "the last n mod 4 values of a channel (or the last one) enter no sum", "");
+    "mutant.tail_dropped",
+    "the last n mod 4 values of a channel (or the last one) enter no sum, caught by BN-NUM-1", "");
 
-constexpr np_kernel kernels[] = {textbook, eps_outside, eps_added, inverted, biased, updates, tail};
+constexpr np_kernel kernels[] = {textbook, eps_outside, eps_added, poor_rsqrt,
+                                 inverted, biased,      updates,   tail};
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <stdexcept>
 
@@ -14,8 +15,14 @@
 namespace normproof::impls {
 namespace {
 
-constexpr std::uint64_t page = 4096;
-constexpr std::uint64_t lead = 256;  ///< guard bytes before the data; keeps 64-byte alignment
+constexpr std::uint64_t page = page_bytes;
+constexpr std::uint64_t lead = 256;  ///< guard bytes before the data where no page guards them
+/// Of address space between two zones, never backed by memory: a plane or a row too far is still caught.
+constexpr std::uint64_t guard_gap = std::uint64_t{1} << 20;
+
+std::uint64_t whole_pages(std::uint64_t bytes) {
+  return (bytes + page - 1) / page * page;
+}
 
 /// A quiet NaN whose payload arithmetic makes only from itself: inputs carry payload 0 alone.
 std::uint64_t poison(const Format& format) {
@@ -243,6 +250,12 @@ void check_sizes(const Case& c) {
   }
 }
 
+Head head_of(const std::byte* memory) {
+  Head head;
+  std::memcpy(&head, memory, sizeof head);
+  return head;
+}
+
 }  // namespace
 
 std::string_view to_string(Slot slot) {
@@ -272,35 +285,52 @@ std::string_view to_string(Slot slot) {
   }
 }
 
-Arena::Arena(const Case& c) : case_(c), bytes_(page) {
+Arena::Arena(const Case& c, Side side) : case_(c) {
   check_sizes(c);
   const Problem& problem = c.problem;
   for (const Slot slot : all_slots) {
     if (!takes_part(problem.pass, slot) || !is_given(c, slot))
       continue;
+    given_.push_back(slot);
     Buffer& buffer = slots_[index(slot)];
-    Guarded& zone = zones_[index(slot)];
     if (slot == Slot::num_batches_tracked) {
       buffer.bytes = sizeof(std::int64_t);
-    } else {
-      const Placement place = placement_of(problem, slot);
-      const auto width = static_cast<std::uint64_t>(format_of(problem, slot).bytes);
-      buffer.bytes = static_cast<std::uint64_t>(place.extent) * width;
-      buffer.byte_offset = static_cast<std::uint64_t>(place.offset) * width;
-      std::copy(place.strides.begin(), place.strides.end(), buffer.strides.begin());
-      if (problem.layout == Layout::strided) {
-        zone.elements.assign(static_cast<std::size_t>(place.extent), false);
-        for_each_tile(view_of(problem, slot, buffer), [&](std::int64_t, const ChannelRun& run) {
-          for (std::int64_t k = 0; k < run.count; ++k)
-            zone.elements[static_cast<std::size_t>(place.offset + run.offset + k * run.step)] = true;
-        });
-      }
+      continue;
     }
-    zone.begin = bytes_;
-    buffer.offset = zone.begin + lead;
-    zone.end = (buffer.offset + buffer.bytes + lead + page - 1) / page * page;
-    bytes_ = zone.end;
+    const Placement place = placement_of(problem, slot);
+    const auto width = static_cast<std::uint64_t>(format_of(problem, slot).bytes);
+    buffer.bytes = static_cast<std::uint64_t>(place.extent) * width;
+    buffer.byte_offset = static_cast<std::uint64_t>(place.offset) * width;
+    std::copy(place.strides.begin(), place.strides.end(), buffer.strides.begin());
+    // The running statistics are in place in training; in inference a change is reported as such (collect).
+    buffer.read_only = values_of(c, slot) != nullptr && !is_running(slot) ? 1 : 0;
+    if (problem.layout == Layout::strided) {
+      std::vector<bool>& elements = elements_[index(slot)];
+      elements.assign(static_cast<std::size_t>(place.extent), false);
+      for_each_tile(view_of(problem, slot, buffer), [&](std::int64_t, const ChannelRun& run) {
+        for (std::int64_t k = 0; k < run.count; ++k)
+          elements[static_cast<std::size_t>(place.offset + run.offset + k * run.step)] = true;
+      });
+    }
   }
+  this->place(side);
+}
+
+void Arena::place(Side side) {
+  std::uint64_t at = page;
+  for (const Slot slot : given_) {
+    Buffer& buffer = slots_[index(slot)];
+    if (side == Side::none) {
+      buffer.zone_begin = at;
+      buffer.offset = at + lead;
+      buffer.zone_end = at = whole_pages(buffer.offset + buffer.bytes + lead);
+      continue;
+    }
+    buffer.zone_begin = at + guard_gap;
+    buffer.zone_end = at = buffer.zone_begin + std::max(whole_pages(buffer.bytes), page);
+    buffer.offset = side == Side::head ? buffer.zone_begin : buffer.zone_end - buffer.bytes;
+  }
+  bytes_ = side == Side::none ? at : at + guard_gap;
 }
 
 bool Arena::is_input(Slot slot, std::uint32_t outputs) const {
@@ -319,14 +349,16 @@ std::uint64_t Arena::hash(const std::byte* memory, Slot slot) const {
 
 void Arena::fill(std::byte* memory) {
   const Problem& problem = case_.problem;
-  std::memset(memory, 0, page);
+  std::memset(memory, 0, sizeof(Head));
   for (const Slot slot : all_slots) {
     const Buffer& buffer = slots_[index(slot)];
     if (buffer.offset == 0)
       continue;
-    const Guarded& zone = zones_[index(slot)];
-    lay_guard(memory, zone.begin, zone.elements.empty() ? buffer.offset : zone.end);
-    lay_guard(memory, buffer.offset + buffer.bytes, zone.end);
+    lay_guard(memory, buffer.zone_begin, buffer.offset);
+    lay_guard(memory, buffer.offset + buffer.bytes, buffer.zone_end);
+    // Gaps count from the storage: a repeat run's bits are compared wherever it lies.
+    if (!elements_[index(slot)].empty())
+      lay_guard(memory + buffer.offset, 0, buffer.bytes);
     std::byte* const first = memory + buffer.offset + buffer.byte_offset;
     if (slot == Slot::num_batches_tracked) {
       std::memcpy(first, &case_.num_batches_tracked, sizeof case_.num_batches_tracked);
@@ -351,11 +383,10 @@ void Arena::fill(std::byte* memory) {
 
 bool Arena::gaps_hold(const std::byte* memory, Slot slot) const {
   const Buffer& buffer = slots_[index(slot)];
-  const std::vector<bool>& elements = zones_[index(slot)].elements;
+  const std::vector<bool>& elements = elements_[index(slot)];
   const std::uint64_t width = elements.empty() ? 0 : buffer.bytes / elements.size();
   for (std::size_t place = 0; place < elements.size(); ++place)
-    if (!elements[place] &&
-        !guard_holds(memory, buffer.offset + place * width, buffer.offset + (place + 1) * width))
+    if (!elements[place] && !guard_holds(memory + buffer.offset, place * width, (place + 1) * width))
       return false;
   return true;
 }
@@ -368,12 +399,14 @@ void Arena::inspect(const std::byte* memory, std::uint32_t outputs, Observation&
     const Buffer& buffer = slots_[index(slot)];
     if (buffer.offset == 0)
       continue;
-    if (!guard_holds(memory, zones_[index(slot)].begin, buffer.offset))
+    if (!guard_holds(memory, buffer.zone_begin, buffer.offset))
       breach(slot, "written before its start");
-    if (!guard_holds(memory, buffer.offset + buffer.bytes, zones_[index(slot)].end))
+    if (!guard_holds(memory, buffer.offset + buffer.bytes, buffer.zone_end))
       breach(slot, "written past its end");
     if (is_input(slot, outputs) && hash(memory, slot) != before_[index(slot)])
       breach(slot, "an input was changed");
+    else if (const Head head = head_of(memory); (head.written_inputs >> index(slot) & 1) != 0)
+      breach(slot, "an input was written to, and had its old bits again at the end");
     else if (!gaps_hold(memory, slot))
       breach(slot, "written between its elements");
   }
@@ -399,8 +432,8 @@ void Arena::collect(const std::byte* memory, std::uint32_t outputs, Observation&
                poison(format), values.data());
     if (left.count > 0 && !given)
       observation.breaches.push_back(
-          fmt::format("{}: {} of {} elements left unwritten, the first in channel {} at {}", to_string(slot),
-                      left.count, values.size(), left.first / n, left.first % n));
+          fmt::format("{}: {} of {} elements left unwritten (or added to), the first in channel {} at {}",
+                      to_string(slot), left.count, values.size(), left.first / n, left.first % n));
   }
   if (const Buffer& counter = slots_[index(Slot::num_batches_tracked)]; counter.offset != 0) {
     std::int64_t count = 0;
@@ -420,6 +453,38 @@ std::uint64_t Arena::fingerprint(const std::byte* memory, std::uint32_t outputs)
       all = std::rotl(all, 7) ^ hash(memory, slot);
   }
   return all;
+}
+
+std::uint64_t Arena::digest(const std::byte* memory) const {
+  std::uint64_t all = 0;
+  for (const Slot slot : given_) {
+    const Buffer& buffer = slots_[index(slot)];
+    all = std::rotl(all, 7) ^ hash_bytes({memory + buffer.zone_begin, buffer.zone_end - buffer.zone_begin});
+  }
+  return all;
+}
+
+std::string Arena::place_of(std::int64_t offset) const {
+  // The nearest storage: zones are further apart than an accident reaches.
+  std::int64_t nearest = std::numeric_limits<std::int64_t>::max();
+  std::string words;
+  for (const Slot slot : given_) {
+    const Buffer& buffer = slots_[index(slot)];
+    const auto begin = static_cast<std::int64_t>(buffer.offset);
+    const auto end = begin + static_cast<std::int64_t>(buffer.bytes);
+    const std::int64_t distance = offset < begin ? begin - offset : offset < end ? 0 : offset - end + 1;
+    if (distance >= nearest)
+      continue;
+    nearest = distance;
+    const std::string_view name = to_string(slot);
+    if (offset < begin)
+      words = fmt::format("before the start of {}, at byte {}", name, offset - begin);
+    else if (offset < end)
+      words = fmt::format("inside {}, at byte {} of {}", name, offset - begin, buffer.bytes);
+    else
+      words = fmt::format("past the end of {}, at byte {} of {}", name, offset - begin, buffer.bytes);
+  }
+  return words;
 }
 
 }  // namespace normproof::impls

@@ -5,13 +5,17 @@
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <exception>
+#include <limits>
+#include <new>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "fp_environment.h"
+#include "guard_pages.h"
 
 namespace normproof::impls {
 namespace {
@@ -24,7 +28,8 @@ public:
         memory_(memory),
         slots_(request.slots),
         problem_(request.problem),
-        dialect_(request.dialect.view()) {
+        dialect_(request.dialect.view()),
+        side_(request.side) {
     problem_.struct_size = sizeof problem_;
     problem_.dialect = dialect_.c_str();
   }
@@ -37,7 +42,12 @@ public:
     call(Stage::create, [&] { return kernel_.create(&problem_, &state, sink()); });
     if (reply_.status != NP_OK)
       return reply_;
-    run(state);
+    try {
+      run(state);
+    } catch (const std::bad_alloc&) {
+      fail(fmt::format("no memory for the {} bytes of workspace and {} of reserve that query asks for",
+                       capability_.workspace_bytes, capability_.reserve_bytes));
+    }
     const std::int32_t status = reply_.status;
     call(Stage::destroy, [&] {
       kernel_.destroy(state);
@@ -52,7 +62,8 @@ private:
 
   /// Volatile: the host reads it after a crash, so the store may not be dropped or moved.
   void mark(Stage stage) {
-    *reinterpret_cast<volatile std::uint32_t*>(memory_) = static_cast<std::uint32_t>(stage);
+    *reinterpret_cast<volatile std::uint32_t*>(memory_ + offsetof(Head, stage)) =
+        static_cast<std::uint32_t>(stage);
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
 
@@ -67,9 +78,9 @@ private:
     } catch (...) {
       fail("an exception crossed the interface");
     }
-    if (current_environment() != before) {
+    if (const FpEnvironment after = current_environment(); after != before) {
       restore_environment(before);
-      reply_.environment_changed = 1;
+      reply_.environment = fmt::format("{} left {}", stage_name(stage), changes(before, after));
     }
   }
 
@@ -95,8 +106,8 @@ private:
   }
 
   void run(void* state) {
-    const Scratch workspace(capability_.workspace_bytes);
-    const Scratch reserve(capability_.reserve_bytes);
+    const Scratch workspace(Fault::Where::workspace, capability_.workspace_bytes, side_);
+    const Scratch reserve(Fault::Where::reserve, capability_.reserve_bytes, side_);
     np_tensors tensors{};
     tensors.struct_size = sizeof tensors;
     tensors.x = input(Slot::x);
@@ -127,7 +138,10 @@ private:
     const auto start = std::chrono::steady_clock::now();
     call(Stage::run, [&] { return kernel_.run(state, &tensors, nullptr, sink()); });
     reply_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    reply_.workspace_overrun = workspace.overrun() || reserve.overrun() ? 1 : 0;
+    reply_.scratch_touched = (workspace.touched_before() ? workspace_before : 0) |
+                             (workspace.touched_after() ? workspace_after : 0) |
+                             (reserve.touched_before() ? reserve_before : 0) |
+                             (reserve.touched_after() ? reserve_after : 0);
   }
 
   std::byte* storage(Slot slot) const {
@@ -167,29 +181,54 @@ private:
     std::array<std::int64_t, NP_MAX_RANK> strides;
   };
 
-  /// Scratch memory for the kernel: 64-byte aligned, NaN-like bytes inside, a watched zone after the end.
+  /// Scratch memory for the kernel: 64-byte aligned, NaN-like bytes inside, a watched zone at both ends and
+  /// in a worker a page that cannot be touched beyond one of them.
   class Scratch {
   public:
-    explicit Scratch(std::uint64_t bytes) : bytes_(bytes) {
+    Scratch(Fault::Where which, std::uint64_t bytes, Side side) : bytes_(bytes) {
       if (bytes == 0)
         return;
-      storage_.resize(bytes + alignment + zone, fill);
-      const auto misaligned = std::bit_cast<std::uintptr_t>(storage_.data()) % alignment;
-      start_ = storage_.data() + (alignment - misaligned) % alignment;
+      if (bytes > std::numeric_limits<std::int64_t>::max() - 4 * zone)
+        throw std::bad_alloc();
+      std::byte* block = nullptr;
+      std::size_t capacity = bytes + alignment + 2 * zone;
+      if (side == Side::none) {
+        storage_.resize(capacity);
+        block = storage_.data();
+      } else {
+        block = guarded_scratch(which, bytes, capacity);
+      }
+      if (block == nullptr)
+        throw std::bad_alloc();
+      // An odd size leaves up to 63 bytes at the tail: the start is aligned.
+      std::byte* const end = block + capacity;
+      if (side == Side::head)
+        start_ = block;
+      else
+        start_ = end - (side == Side::none ? zone : 0) - bytes;
+      start_ -= std::bit_cast<std::uintptr_t>(start_) % alignment;
+      before_ = std::max(block, start_ - std::min<std::ptrdiff_t>(zone, start_ - block));
+      after_ = std::min(end, start_ + bytes + zone);
+      std::fill(before_, after_, fill);
+      if (side != Side::none)
+        name_scratch(which, start_, bytes);
     }
     void* data() const { return start_; }
-    bool overrun() const {
-      return start_ != nullptr &&
-             !std::all_of(start_ + bytes_, start_ + bytes_ + zone, [](std::byte b) { return b == fill; });
-    }
+    bool touched_before() const { return start_ != nullptr && !holds(before_, start_); }
+    bool touched_after() const { return start_ != nullptr && !holds(start_ + bytes_, after_); }
 
   private:
     static constexpr std::size_t alignment = 64;
-    static constexpr std::size_t zone = 64;
+    static constexpr std::ptrdiff_t zone = 256;
     static constexpr std::byte fill{0xFF};
+    static bool holds(const std::byte* begin, const std::byte* end) {
+      return std::all_of(begin, end, [](std::byte b) { return b == fill; });
+    }
     std::uint64_t bytes_ = 0;
     std::vector<std::byte> storage_;
     std::byte* start_ = nullptr;
+    std::byte* before_ = nullptr;
+    std::byte* after_ = nullptr;
   };
 
   const np_kernel& kernel_;
@@ -197,6 +236,7 @@ private:
   std::array<Buffer, slot_count> slots_;
   np_problem problem_;
   std::string dialect_;
+  Side side_;
   np_capability capability_{};
   std::array<Shaped, slot_count> views_{};
   Reply reply_;

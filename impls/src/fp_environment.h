@@ -5,6 +5,7 @@
 
 #include <cfenv>
 #include <cstdint>
+#include <string>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -47,5 +48,29 @@ inline void restore_environment(const FpEnvironment& environment) {
   std::fesetround(static_cast<int>(environment.vector_control));
 }
 #endif
+
+/// "flush-to-zero on, rounding mode other": what differs in `after`, or nothing.
+inline std::string changes(const FpEnvironment& before, const FpEnvironment& after) {
+  std::string words;
+  const auto note = [&](std::uint64_t mask, const char* what, bool has_sense) {
+    if (((before.vector_control ^ after.vector_control) & mask) == 0)
+      return;
+    words += words.empty() ? "" : ", ";
+    words += what;
+    words += has_sense ? ((after.vector_control & mask) != 0 ? " on" : " off") : " other";
+  };
+#if defined(__x86_64__)
+  note(0x8000, "flush-to-zero", true);
+  note(0x0040, "denormals-are-zero", true);
+  note(0x6000, "rounding mode", false);
+  note(0x1F80, "exception masks", false);
+#elif defined(__aarch64__)
+  note(0x1000000, "flush-to-zero", true);
+  note(0xC00000, "rounding mode", false);
+#endif
+  if (words.empty() && before != after)
+    words = before.vector_control != after.vector_control ? "control word other" : "x87 control word other";
+  return words;
+}
 
 }  // namespace normproof::impls

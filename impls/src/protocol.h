@@ -17,6 +17,9 @@ namespace normproof::impls {
 /// Descriptors that every worker inherits.
 inline constexpr int socket_descriptor = 3;
 inline constexpr int memory_descriptor = 4;
+inline constexpr int life_descriptor = 5;  ///< a pipe whose other end closes when the host dies
+
+inline constexpr std::uint64_t page_bytes = 4096;
 
 /// The buffers of a case. The number of a slot is also the number of its tensor for placement() (shape.h).
 enum class Slot {
@@ -59,17 +62,63 @@ constexpr bool is_activation(Slot slot) {
          slot == Slot::grad_dy || slot == Slot::grad_x;
 }
 
-/// A tensor in the shared memory: its storage, its first element and its strides. Offset 0 holds the progress
-/// word, so a storage there means: absent.
+/// A tensor in the shared memory: its storage, its first element and its strides. Offset 0 holds the head, so
+/// a storage there means: absent. The zone is the storage with its slack; what lies between zones may not be
+/// touched.
 struct Buffer {
   std::uint64_t offset = 0;       ///< of the storage from the start of the memory
   std::uint64_t bytes = 0;        ///< of the storage
   std::uint64_t byte_offset = 0;  ///< of the first element from the start of the storage
+  std::uint64_t zone_begin = 0;   ///< whole pages where there are guard pages
+  std::uint64_t zone_end = 0;
+  std::int32_t read_only = 0;
   std::array<std::int64_t, NP_MAX_RANK> strides{};
 };
 
-/// Which call into the library was last begun; kept at the start of the shared memory for the post-mortem.
+/// Where in its zone a storage lies: flush against the protected page before it, or against the one behind.
+/// `none`: no page is protected, zones have guard bytes on both sides.
+enum class Side : std::uint32_t { none, head, tail };
+
+/// Which call into the library was last begun.
 enum class Stage : std::uint32_t { idle, query, create, run, destroy };
+constexpr std::string_view stage_name(Stage stage) {
+  switch (stage) {
+  case Stage::idle:
+    return "between calls";
+  case Stage::query:
+    return "query";
+  case Stage::create:
+    return "create";
+  case Stage::run:
+    return "run";
+  case Stage::destroy:
+    return "destroy";
+  }
+  return "with its progress word overwritten";
+}
+
+/// An access that the processor refused.
+struct Fault {
+  enum class Access : std::uint32_t { unknown, read, write };
+  enum class Where : std::uint32_t { elsewhere, tensors, workspace, reserve, stack };
+  std::int32_t signal = 0;  ///< 0: there was none
+  Access access = Access::unknown;
+  Where where = Where::elsewhere;
+  std::int64_t offset = 0;  ///< from the start of the shared memory, the workspace or the reserve
+  std::uint64_t bytes = 0;  ///< of the workspace or the reserve
+  std::uint64_t address = 0;
+};
+
+/// The start of the shared memory: what the worker leaves for the post-mortem. A kernel may have written over
+/// it; nothing but words is made of it.
+struct Head {
+  std::uint32_t stage = 0;           ///< Stage
+  std::uint32_t returned_twice = 0;  ///< run() came back in a second process too
+  std::uint32_t lost = 0;            ///< the worker could not answer: its descriptors were closed
+  std::uint64_t written_inputs = 0;  ///< a bit per Slot: a write to its read-only pages
+  Fault fault;
+};
+static_assert(sizeof(Head) <= page_bytes);
 
 template <std::size_t Size>
 struct Text {
@@ -96,12 +145,15 @@ struct Request {
   np_problem problem{};  ///< its dialect is set from the text above on the other side
   std::array<Buffer, slot_count> slots{};
   std::uint64_t memory_bytes = 0;
+  Side side = Side::none;
 };
 
 /// Sent once, unasked, when the library is loaded or could not be.
 struct Hello {
   std::int32_t loaded = 0;
   std::int32_t kernel_count = 0;
+  std::int32_t process = 0;  ///< that holds the library: its memory is what counts
+  Text<256> environment;     ///< what loading did to the floating-point environment, if anything
   Text<128> library_name;
   Text<128> library_version;
   Text<1024> message;
@@ -114,13 +166,22 @@ struct Description {
   Text<4096> worst_known;
 };
 
+/// Bits of Reply::scratch_touched.
+enum ScratchBreach : std::int32_t {
+  workspace_before = 1,
+  workspace_after = 2,
+  reserve_before = 4,
+  reserve_after = 8
+};
+
 struct Reply {
   std::int32_t kernel_found = 1;
   std::int32_t status = NP_FAILED;
   std::uint32_t outputs = 0;  ///< NP_OUT_* of the capability
   np_claims claims{};
-  std::int32_t environment_changed = 0;
-  std::int32_t workspace_overrun = 0;
+  Text<256> environment;             ///< what the call did to the floating-point environment, if anything
+  std::int32_t scratch_touched = 0;  ///< ScratchBreach bits
+  std::int32_t left_running = 0;     ///< there are more threads or processes than before the call
   double seconds = 0;
   Text<1024> message;
 };

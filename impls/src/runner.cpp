@@ -1,9 +1,12 @@
 // Runner and discover(): a case goes to a worker and an observation comes back.
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 #include <map>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -23,6 +26,14 @@ using Answer = WorkerProcess::Answer;
 
 /// Loading is not the kernel's time: a framework takes seconds from a cold disk.
 constexpr std::chrono::seconds load_limit{120};
+
+/// How long the tensors are watched after a run that left something running.
+constexpr std::chrono::milliseconds grace{20};
+
+constexpr std::array scratch_breaches{std::pair{workspace_before, "workspace: written before its start"},
+                                      std::pair{workspace_after, "workspace: written past its end"},
+                                      std::pair{reserve_before, "reserve: written before its start"},
+                                      std::pair{reserve_after, "reserve: written past its end"}};
 
 np_dtype dtype_of(const Format& format) {
   return {static_cast<std::uint8_t>(format == bf16 ? 4 : 2), static_cast<std::uint8_t>(8 * format.bytes), 1};
@@ -135,13 +146,61 @@ Claims claims_of(const np_claims& claims) {
   return c;
 }
 
-std::string_view stage_name(const std::byte* memory) {
-  static constexpr std::array<std::string_view, 5> names{"between calls", "in query", "in create", "in run",
-                                                         "in destroy"};
-  std::uint32_t stage = 0;
+Head head_of(const std::byte* memory) {
+  Head head;
   if (memory != nullptr)
-    std::memcpy(&stage, memory, sizeof stage);
-  return stage < names.size() ? names[stage] : "with its progress word overwritten";
+    std::memcpy(&head, memory, sizeof head);
+  return head;
+}
+
+std::string stage_text(const Head& head) {
+  const bool inside = head.stage > static_cast<std::uint32_t>(Stage::idle) &&
+                      head.stage <= static_cast<std::uint32_t>(Stage::destroy);
+  return fmt::format("{}{}", inside ? "in " : "", stage_name(static_cast<Stage>(head.stage)));
+}
+
+/// " (write past the end of mean, 4 bytes behind its last)", or nothing where no fault was written down.
+std::string fault_text(const Fault& fault, const Arena& arena) {
+  if (fault.signal == 0)
+    return {};
+  const std::string_view verb = fault.access == Fault::Access::read    ? "read"
+                                : fault.access == Fault::Access::write ? "write"
+                                                                       : "access";
+  const auto scratch = [&](std::string_view name) {
+    const auto bytes = static_cast<std::int64_t>(fault.bytes);
+    if (fault.offset < 0)
+      return fmt::format(": {} before the start of {}, at byte {}", verb, name, fault.offset);
+    return fmt::format(": {} past the end of {}, at byte {} of {}", verb, name, fault.offset, bytes);
+  };
+  switch (fault.where) {
+  case Fault::Where::tensors:
+    return fmt::format(": {} {}", verb, arena.place_of(fault.offset));
+  case Fault::Where::workspace:
+    return scratch("workspace");
+  case Fault::Where::reserve:
+    return scratch("reserve");
+  case Fault::Where::stack:
+    return ": its stack is used up";
+  case Fault::Where::elsewhere:
+    break;
+  }
+  return fault.address == 0 ? "" : fmt::format(": {} at address {:#x}", verb, fault.address);
+}
+
+/// The pages take turns: by the case, so that a report does not depend on who ran before, and from repeat to
+/// repeat.
+Side side_of(const Case& c, int repeat) {
+  std::uint64_t h = static_cast<std::uint64_t>(c.problem.shape.elements());
+  const auto mix = [&h](double value) {
+    h = (h ^ std::bit_cast<std::uint64_t>(value)) * 0x9E37'79B9'7F4A'7C15;
+    h ^= h >> 32;
+  };
+  for (const std::vector<double>* values : {&c.x, &c.gamma, &c.dy})
+    if (!values->empty()) {
+      mix(values->front());
+      mix(values->back());
+    }
+  return (h + static_cast<std::uint64_t>(repeat)) % 2 == 0 ? Side::tail : Side::head;
 }
 
 std::string with_words(std::string detail, const WorkerProcess& worker) {
@@ -173,6 +232,7 @@ Loaded load(const std::filesystem::path& library) {
     loaded.reason =
         with_words(fmt::format("{} while loading {}", worker->death(), library.string()), *worker);
     break;
+  case Answer::over_memory:  // no limit while loading
   case Answer::timed_out:
     loaded.failure = Outcome::timed_out;
     loaded.reason = fmt::format("loading {} took more than {} s", library.string(), load_limit.count());
@@ -260,26 +320,27 @@ public:
     request.command = Request::Command::run;
     request.kernel = kernel.name;
     request.dialect = c.problem.dialect;
-    request.slots = arena.slots();
-    request.problem = to_abi(c.problem, request.slots);
-    request.memory_bytes = arena.bytes();
-    for (int repeat = 0; repeat < std::max(options_.repeats, 1); ++repeat)
+    request.problem = to_abi(c.problem, arena.slots());
+    for (int repeat = 0; repeat < std::max(options_.repeats, 1); ++repeat) {
+      request.side = options_.in_process ? Side::none : side_of(c, repeat);
+      arena.place(request.side);
+      request.slots = arena.slots();
       if (!once(kernel, arena, request, repeat, observation))
         break;
+    }
     return observation;
   }
 
 private:
   /// One run on fresh buffers into the observation; false when there is no point in another.
-  bool once(const KernelInfo& kernel, Arena& arena, const Request& request, int repeat,
-            Observation& observation) {
+  bool once(const KernelInfo& kernel, Arena& arena, Request& request, int repeat, Observation& observation) {
     Observation seen;
     Reply reply;
     const std::byte* const memory = options_.in_process ? run_here(kernel, arena, request, reply, seen)
                                                         : run_there(kernel, arena, request, reply, seen);
     if (memory == nullptr) {
       observation.outcome = seen.outcome;
-      observation.detail = seen.detail;
+      observation.detail = repeat == 0 ? seen.detail : fmt::format("on run {}: {}", repeat + 1, seen.detail);
       observation.breaches.insert(observation.breaches.end(), seen.breaches.begin(), seen.breaches.end());
       return false;
     }
@@ -287,11 +348,15 @@ private:
     seen.outcome = outcome_of(reply.status);
     seen.detail = reply.message.view();
     seen.claims = claims_of(reply.claims);
-    seen.environment_changed = reply.environment_changed != 0;
+    seen.environment = environment_at_load(kernel);
+    if (const std::string_view words = reply.environment.view(); !words.empty())
+      seen.environment += fmt::format("{}{}", seen.environment.empty() ? "" : "; ", words);
+    seen.environment_changed = !seen.environment.empty();
     seen.seconds = reply.seconds;
     arena.inspect(memory, reply.outputs, seen);
-    if (reply.workspace_overrun != 0)
-      seen.breaches.push_back("workspace: written past its end");
+    for (const auto& [bit, words] : scratch_breaches)
+      if ((reply.scratch_touched & bit) != 0)
+        seen.breaches.emplace_back(words);
     std::uint64_t fingerprint = 0;
     if (seen.outcome == Outcome::completed) {
       // The first run's outputs are kept; a later one is compared bit by bit through its hash.
@@ -300,6 +365,8 @@ private:
       if (options_.repeats > 1)
         fingerprint = arena.fingerprint(memory, reply.outputs);
     }
+    if (std::exchange(spoiled_, false))
+      workers_.erase(kernel.library);
 
     if (repeat == 0) {
       observation = std::move(seen);
@@ -307,6 +374,8 @@ private:
     } else {
       observation.repeatable &= seen.outcome == observation.outcome && fingerprint == first_fingerprint_;
       observation.environment_changed |= seen.environment_changed;
+      if (observation.environment.empty())
+        observation.environment = seen.environment;
       for (const std::string& breach : seen.breaches)
         if (std::find(observation.breaches.begin(), observation.breaches.end(), breach) ==
             observation.breaches.end())
@@ -335,14 +404,14 @@ private:
       seen.detail = no_such_kernel(kernel);
       return nullptr;
     }
-    memory_.require(arena.bytes(), true);
+    memory_.require(arena.bytes());
     arena.fill(memory_.data());
     reply = execute(*entry, request, memory_.data());
     return memory_.data();
   }
 
   /// In the library's worker, which is started or restarted as needed. As run_here.
-  const std::byte* run_there(const KernelInfo& kernel, Arena& arena, const Request& request, Reply& reply,
+  const std::byte* run_there(const KernelInfo& kernel, Arena& arena, Request& request, Reply& reply,
                              Observation& seen) {
     // A worker found dead before it took the request (killed from outside, or by what an earlier call left
     // running) says nothing of this case: one fresh start.
@@ -350,9 +419,11 @@ private:
       WorkerProcess* const worker = worker_for(kernel, seen);
       if (worker == nullptr)
         return nullptr;
-      worker->memory().require(arena.bytes(), true);
+      worker->memory().require(arena.bytes());
+      request.memory_bytes = worker->memory().mapped();
       arena.fill(worker->memory().data());
       worker->forget_words();
+      worker->limit_memory(options_.memory_limit);
       if (worker->send(request))
         return conclude(*worker, kernel, arena, reply, seen);
       workers_.erase(kernel.library);
@@ -375,19 +446,44 @@ private:
       }
       if (outcome_of(reply.status) == Outcome::failed)
         reply.message = with_words(std::string(reply.message.view()), worker);
+      if (reply.left_running != 0)
+        watch_leftovers(arena, memory, seen);
       return memory;
     }
-    const std::string_view stage = stage_name(memory);
-    if (answer == Answer::died) {
+    const Head head = head_of(memory);
+    const std::string stage = stage_text(head);
+    switch (answer) {
+    case Answer::died:
       seen.outcome = Outcome::crashed;
-      seen.detail = with_words(fmt::format("{} {}", worker.death(), stage), worker);
-    } else {
+      seen.detail = head.lost != 0
+                        ? "it closed its worker's descriptors"
+                        : fmt::format("{} {}{}", worker.death(), stage, fault_text(head.fault, arena));
+      break;
+    case Answer::over_memory:
+      seen.outcome = Outcome::crashed;
+      seen.detail =
+          fmt::format("ended for more than {} MiB of resident memory {}", options_.memory_limit >> 20, stage);
+      break;
+    default:
       seen.outcome = Outcome::timed_out;
-      seen.detail = with_words(fmt::format("more than {} ms {}", options_.time_limit.count(), stage), worker);
+      seen.detail = fmt::format("more than {} ms {}", options_.time_limit.count(), stage);
     }
+    seen.detail = with_words(seen.detail, worker);
     arena.inspect(memory, ~0u, seen);
     workers_.erase(kernel.library);
     return nullptr;
+  }
+
+  /// Threads or processes that outlive run(): a pool that waits for work is no offence, one that still writes
+  /// is, and would write into the next kernel's tensors: that worker is not used again.
+  void watch_leftovers(const Arena& arena, const std::byte* memory, Observation& seen) {
+    const std::uint64_t before = arena.digest(memory);
+    std::this_thread::sleep_for(grace);
+    if (head_of(memory).returned_twice != 0)
+      seen.breaches.emplace_back("process: run() forked, and returned in the child too");
+    if (arena.digest(memory) != before)
+      seen.breaches.emplace_back("thread or process: still writing to the tensors after run() returned");
+    spoiled_ = !seen.breaches.empty();
   }
 
   WorkerProcess* worker_for(const KernelInfo& kernel, Observation& seen) {
@@ -399,7 +495,14 @@ private:
       seen.detail = loaded.reason;
       return nullptr;
     }
+    at_load_[kernel.library] = loaded.hello.environment.view();
     return (workers_[kernel.library] = std::move(loaded.worker)).get();
+  }
+
+  /// What loading the library did to the floating-point environment. In process that is the host's: not seen.
+  std::string environment_at_load(const KernelInfo& kernel) const {
+    const auto found = at_load_.find(kernel.library);
+    return found == at_load_.end() || found->second.empty() ? "" : "loading left " + found->second;
   }
 
   static std::string no_such_kernel(const KernelInfo& kernel) {
@@ -408,9 +511,11 @@ private:
 
   RunOptions options_;
   std::map<std::filesystem::path, std::unique_ptr<WorkerProcess>> workers_;
+  std::map<std::filesystem::path, std::string> at_load_;
   std::map<std::filesystem::path, Library> libraries_;
   SharedMemory memory_;
   std::uint64_t first_fingerprint_ = 0;
+  bool spoiled_ = false;  ///< the worker of the last run is not to be used again
 };
 
 Runner::Runner(RunOptions options) : impl_(std::make_unique<Impl>(options)) {}

@@ -18,10 +18,16 @@ public:
   int descriptor() const { return descriptor_; }
   std::byte* data() const { return data_; }
 
-  /// At least `bytes`, mapped; data() may move. `grow` extends the block first (the host's part).
-  void require(std::size_t bytes, bool grow);
+  std::size_t mapped() const { return mapped_; }
+
+  /// At least `bytes`, mapped; data() may move. The host's part: the block grows.
+  void require(std::size_t bytes);
+  /// Maps what the host made: the worker's part. `bytes` is the host's mapped().
+  void follow(std::size_t bytes);
 
 private:
+  void map(std::size_t bytes);
+
   int descriptor_ = -1;
   std::byte* data_ = nullptr;
   std::size_t mapped_ = 0;

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cinttypes>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <stdexcept>
 #include <thread>
@@ -21,6 +23,7 @@ namespace normproof::impls {
 namespace {
 
 constexpr std::size_t words_kept = 4096;
+constexpr std::int64_t memory_watch_ms = 10;
 
 [[noreturn]] void raise(std::string_view what, int error = errno) {
   throw std::runtime_error(fmt::format("{}: {}", what, std::strerror(error)));
@@ -53,6 +56,14 @@ Pair make_pipe() {
   return {ends[0], lift(ends[1])};
 }
 
+/// Nothing is ever written: the reader learns when the other end, the host's, is gone.
+Pair make_life() {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0)
+    raise("pipe");
+  return {ends[1], lift(ends[0])};
+}
+
 std::string signal_name(int signal) {
   const char* const name = sigabbrev_np(signal);
   return name != nullptr ? std::string("SIG") + name : fmt::format("signal {}", signal);
@@ -63,8 +74,10 @@ std::string signal_name(int signal) {
 WorkerProcess::WorkerProcess(const std::filesystem::path& program, const std::filesystem::path& library) {
   const Pair channel = make_socket();
   const Pair output = make_pipe();
+  const Pair life = make_life();
   socket_ = channel.host;
   output_ = output.host;
+  life_ = life.host;
   const int memory = lift(dup(memory_.descriptor()));
 
   posix_spawn_file_actions_t actions;
@@ -74,6 +87,7 @@ WorkerProcess::WorkerProcess(const std::filesystem::path& program, const std::fi
   posix_spawn_file_actions_adddup2(&actions, output.worker, STDERR_FILENO);
   posix_spawn_file_actions_adddup2(&actions, channel.worker, socket_descriptor);
   posix_spawn_file_actions_adddup2(&actions, memory, memory_descriptor);
+  posix_spawn_file_actions_adddup2(&actions, life.worker, life_descriptor);
 
   // A host that blocks or ignores signals must not hand that on.
   posix_spawnattr_t attributes;
@@ -86,20 +100,22 @@ WorkerProcess::WorkerProcess(const std::filesystem::path& program, const std::fi
   sigdelset(&defaults, SIGSTOP);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setpgroup(&attributes, 0);  // a terminal's signals end the host, which ends the rest
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 
   std::string name = program.filename();
   std::string file = std::filesystem::absolute(library);
-  std::string host = std::to_string(getpid());
-  const std::array<char*, 4> arguments{name.data(), file.data(), host.data(), nullptr};
+  const std::array<char*, 3> arguments{name.data(), file.data(), nullptr};
   const int error = posix_spawn(&process_, program.c_str(), &actions, &attributes, arguments.data(), environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
-  for (const int descriptor : {channel.worker, output.worker, memory})
+  for (const int descriptor : {channel.worker, output.worker, life.worker, memory})
     close(descriptor);
   if (error != 0) {
     close(socket_);
     close(output_);
+    close(life_);
     raise(fmt::format("cannot start the worker {}", program.string()), error);
   }
 }
@@ -108,10 +124,15 @@ WorkerProcess::~WorkerProcess() {
   reap(true);
   close(socket_);
   close(output_);
+  if (life_ >= 0)
+    close(life_);
 }
 
 WorkerProcess::Answer WorkerProcess::await_hello(Hello& hello, Clock::time_point deadline) {
-  return receive(hello, deadline);
+  const Answer answer = receive(hello, deadline);
+  if (answer == Answer::received)
+    worker_ = hello.process;
+  return answer;
 }
 
 bool WorkerProcess::send(const Request& request) {
@@ -120,15 +141,24 @@ bool WorkerProcess::send(const Request& request) {
 
 WorkerProcess::Answer WorkerProcess::receive(void* record, std::size_t size, Clock::time_point deadline) {
   std::array<pollfd, 2> watched{pollfd{socket_, POLLIN, 0}, pollfd{output_, POLLIN, 0}};
+  Clock::time_point next_look = Clock::now() + std::chrono::milliseconds(memory_watch_ms);
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    const int wait = static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000));
+    const std::int64_t longest = memory_limit_ != 0 ? memory_watch_ms : 1'000'000;
+    const int wait = static_cast<int>(std::clamp<std::int64_t>(left, 0, longest));
     const int ready = poll(watched.data(), watched.size(), wait);
     if (ready < 0 && errno != EINTR)
       raise("poll");
     if (ready == 0 && left <= 0) {
       reap(true);
       return Answer::timed_out;
+    }
+    if (memory_limit_ != 0 && Clock::now() >= next_look) {
+      next_look = Clock::now() + std::chrono::milliseconds(memory_watch_ms);
+      if (is_over_memory()) {
+        reap(true);
+        return Answer::over_memory;
+      }
     }
     if (ready <= 0)
       continue;
@@ -164,27 +194,51 @@ std::string WorkerProcess::last_words() const {
   return std::string(text);
 }
 
-void WorkerProcess::reap(bool kill_first) {
+bool WorkerProcess::is_over_memory() const {
+  const std::string path = fmt::format("/proc/{}/statm", worker_);
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return false;
+  std::array<char, 128> text{};
+  const ssize_t got = read(file, text.data(), text.size() - 1);
+  close(file);
+  std::uint64_t size = 0;
+  std::uint64_t resident = 0;
+  std::uint64_t shared = 0;
+  if (got <= 0 ||
+      std::sscanf(text.data(), "%" SCNu64 " %" SCNu64 " %" SCNu64, &size, &resident, &shared) != 3)
+    return false;
+  const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return (resident - std::min(shared, resident)) * page > memory_limit_;
+}
+
+void WorkerProcess::reap(bool end_first) {
   if (process_ < 0)
     return;
-  if (kill_first)
-    kill(process_, SIGKILL);
-  // A process whose end of the socket is closed is normally gone at once; one that lives on without it is not
-  // waited for.
+  // The warden ends with its worker, and ends it when this pipe closes; in either case after all that the
+  // kernels started. It is waited for, but not for ever.
+  if (end_first) {
+    close(life_);
+    life_ = -1;
+  }
   int status = 0;
   const Clock::time_point patience = Clock::now() + std::chrono::seconds(2);
   pid_t reaped = 0;
-  while ((reaped = waitpid(process_, &status, kill_first ? 0 : WNOHANG)) == 0 && Clock::now() < patience)
+  while ((reaped = waitpid(process_, &status, WNOHANG)) == 0 && Clock::now() < patience)
     std::this_thread::sleep_for(std::chrono::microseconds(200));
+  if (reaped == 0 && !end_first) {
+    reap(true);
+    death_ = "closed its connection";
+    return;
+  }
   if (reaped == 0) {
     kill(process_, SIGKILL);
     waitpid(process_, &status, 0);
-    death_ = "closed its connection";
-  } else if (WIFSIGNALED(status)) {
-    death_ = signal_name(WTERMSIG(status));
-  } else {
-    death_ = fmt::format("exited with status {}", WEXITSTATUS(status));
   }
+  if (WIFSIGNALED(status))
+    death_ = signal_name(WTERMSIG(status));
+  else
+    death_ = fmt::format("exited with status {}", WEXITSTATUS(status));
   process_ = -1;
 }
 

@@ -1,4 +1,5 @@
 // The C interface seen from C and from C++, and libraries that must be refused with a reason.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "normproof/impls/kernels.h"
 #include "normproof/kernel.h"
+#include "normproof/simple.h"
 
 extern "C" std::size_t sizes_in_c(int which);
 
@@ -36,6 +38,29 @@ TEST(Interface, StructsHaveOneSizeInCAndCpp) {
   EXPECT_EQ(sizes_in_c(3), sizeof(np_tensors));
   EXPECT_EQ(sizes_in_c(4), sizeof(np_kernel));
   EXPECT_EQ(sizes_in_c(5), sizeof(np_library));
+}
+
+/// A kernel of one layout that takes the other's tensors reads the wrong elements.
+TEST(Interface, DenseIsWhatTheLayoutSays) {
+  for (const Shape& shape :
+       {Shape{3, 4, {}}, Shape{3, 4, {5}}, Shape{2, 3, {4, 5}}, Shape{2, 3, {4, 5, 6}}}) {
+    np_problem p{};
+    p.ndim = static_cast<std::int32_t>(2 + shape.spatial.size());
+    p.shape[0] = shape.batch;
+    p.shape[1] = shape.channels;
+    std::copy(shape.spatial.begin(), shape.spatial.end(), p.shape + 2);
+    for (const bool channels_last : {false, true}) {
+      const std::vector<std::int64_t> dense =
+          strides(shape, channels_last ? Layout::channels_last : Layout::contiguous);
+      EXPECT_TRUE(np_is_dense(&p, dense.data(), channels_last)) << to_string(shape);
+      EXPECT_EQ(np_is_dense(&p, dense.data(), !channels_last), shape.spatial.empty()) << to_string(shape);
+      for (std::size_t axis = 0; axis < dense.size(); ++axis) {
+        std::vector<std::int64_t> other = dense;
+        ++other[axis];
+        EXPECT_FALSE(np_is_dense(&p, other.data(), channels_last)) << to_string(shape) << " axis " << axis;
+      }
+    }
+  }
 }
 
 TEST(Discover, FindsTheBundledKernels) {

@@ -1,6 +1,7 @@
 /* kernel.h is a C11 header without dependencies, and np_tensor is DLPack's DLTensor byte for byte: a
  * framework hands its tensors over unconverted. The offsets are those of dlpack.h on 64-bit targets. */
 #include "normproof/kernel.h"
+#include "normproof/simple.h"
 
 _Static_assert(sizeof(np_device) == 8, "DLDevice");
 _Static_assert(offsetof(np_device, type) == 0 && offsetof(np_device, id) == 4, "DLDevice");

@@ -6,6 +6,8 @@
 #include <array>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <optional>
 #include <set>
 #include <stdexcept>
 
@@ -16,39 +18,29 @@
 #include "names.h"
 #include "normproof/properties/nearest.h"
 #include "normproof/properties/recipe.h"
+#include "normproof/properties/safetensors.h"
 
 namespace normproof::properties {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 23> keys{"normproof_case",
-                                                "pass",
-                                                "dtype",
-                                                "stats_dtype",
-                                                "shape",
-                                                "layout",
-                                                "layout_seed",
-                                                "dialect",
-                                                "eps",
-                                                "momentum",
-                                                "threads",
-                                                "x",
-                                                "gamma",
-                                                "beta",
-                                                "running_mean",
-                                                "running_var",
-                                                "num_batches_tracked",
-                                                "dy",
-                                                "saved_mean",
-                                                "saved_invstd",
-                                                "v_x",
-                                                "v_gamma",
-                                                "v_beta"};
+constexpr std::array<std::string_view, 11> tensor_keys{"x",           "gamma",   "beta",       "running_mean",
+                                                       "running_var", "dy",      "saved_mean", "saved_invstd",
+                                                       "v_x",         "v_gamma", "v_beta"};
+constexpr std::array<std::string_view, 12> scalar_keys{
+    "normproof_case", "pass",    "dtype", "stats_dtype", "shape",   "layout",
+    "layout_seed",    "dialect", "eps",   "momentum",    "threads", "num_batches_tracked"};
+
+/// Tensors that came beside the fields, by name, in the order of a Case.
+using Tensors = std::map<std::string, std::vector<double>, std::less<>>;
 
 class Reader {
 public:
-  Reader(const json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
+  Reader(const json& object, const Tensors& tensors, std::string origin)
+      : object_(object),
+        tensors_(tensors),
+        origin_(std::move(origin)) {}
 
   [[noreturn]] void refuse(std::string_view field, std::string_view offending,
                            std::string_view wanted) const {
@@ -58,7 +50,7 @@ public:
     throw std::invalid_argument(fmt::format("{}: field '{}' is '{}', but {}", origin_, field, text, wanted));
   }
 
-  bool has(std::string_view field) const { return object_.contains(field); }
+  bool has(std::string_view field) const { return object_.contains(field) || tensors_.contains(field); }
 
   const json& at(std::string_view field) const {
     if (!has(field))
@@ -99,6 +91,8 @@ public:
   }
 
   std::vector<double> tensor(std::string_view field, std::int64_t size, const Format& format) const {
+    if (const auto stored = tensors_.find(field); stored != tensors_.end())
+      return stored->second;
     const json& values = at(field);
     if (!values.is_array())
       refuse(field, values.dump(), "an array of hex floats is wanted");
@@ -137,6 +131,7 @@ public:
 
 private:
   const json& object_;
+  const Tensors& tensors_;
   std::string origin_;
 };
 
@@ -212,11 +207,10 @@ void read_backward(const Reader& in, Case& c) {
     c.v_beta = in.tensor("v_beta", channels, p.stats);
 }
 
-}  // namespace
-
-Case parse_case(std::string_view text, const std::string& origin) {
-  const json object = parse_object(text, origin);
-  const Reader in(object, origin);
+Case read_fields(const json& object, const Tensors& tensors, const std::string& origin) {
+  const Reader in(object, tensors, origin);
+  std::vector<std::string_view> keys(scalar_keys.begin(), scalar_keys.end());
+  keys.insert(keys.end(), tensor_keys.begin(), tensor_keys.end());
   for (const auto& [key, value] : object.items())
     if (std::ranges::find(keys, key) == keys.end())
       throw std::invalid_argument(
@@ -322,6 +316,70 @@ Case parse_case(std::string_view text, const std::string& origin) {
   return c;
 }
 
+}  // namespace
+
+Case parse_case(std::string_view text, const std::string& origin) {
+  return read_fields(parse_object(text, origin), {}, origin);
+}
+
+namespace {
+
+/// From [batch, channels, spatial...] to channel after channel.
+std::vector<double> by_channel(const StoredTensor& t) {
+  const auto batch = static_cast<std::size_t>(t.shape[0]), channels = static_cast<std::size_t>(t.shape[1]);
+  const std::size_t spatial = batch * channels == 0 ? 0 : t.values.size() / (batch * channels);
+  std::vector<double> out;
+  out.reserve(t.values.size());
+  for (std::size_t c = 0; c < channels; ++c)
+    for (std::size_t b = 0; b < batch; ++b) {
+      const auto first = t.values.begin() + static_cast<std::ptrdiff_t>((b * channels + c) * spatial);
+      out.insert(out.end(), first, first + static_cast<std::ptrdiff_t>(spatial));
+    }
+  return out;
+}
+
+}  // namespace
+
+Case case_from_safetensors(std::string_view bytes, const std::string& origin) {
+  const Safetensors content = parse_safetensors(bytes, origin);
+  const auto fields = content.metadata.find("normproof_case");
+  if (fields == content.metadata.end())
+    throw std::invalid_argument(fmt::format(
+        "{}: the metadata have no 'normproof_case', the JSON of the fields that are no tensors", origin));
+  json object = parse_object(fields->second, origin + ", normproof_case");
+  for (const char* field : {"normproof_case", "dtype", "stats_dtype", "shape"})
+    if (object.contains(field))
+      throw std::invalid_argument(fmt::format("{}: field '{}' is given by the tensors", origin, field));
+  const auto x = content.tensors.find("x");
+  if (x == content.tensors.end() || x->second.shape.size() < 2)
+    throw std::invalid_argument(
+        fmt::format("{}: tensor 'x' of shape [batch, channels, spatial...] is missing", origin));
+  object["normproof_case"] = 1;
+  object["dtype"] = x->second.format.name;
+  object["shape"] = x->second.shape;
+
+  Tensors tensors;
+  std::optional<Format> stats;
+  for (const auto& [name, t] : content.tensors) {
+    if (std::ranges::find(tensor_keys, name) == tensor_keys.end())
+      throw std::invalid_argument(fmt::format("{}: unknown tensor '{}'; the nearest is '{}'", origin, name,
+                                              nearest(name, tensor_keys)));
+    const bool per_element = name == "x" || name == "dy" || name == "v_x";
+    const std::vector<std::int64_t> wanted = per_element ? x->second.shape : std::vector{x->second.shape[1]};
+    const Format& format = per_element ? x->second.format : stats.value_or(t.format);
+    if (t.shape != wanted || t.format != format)
+      throw std::invalid_argument(fmt::format("{}: tensor '{}' is {} {}, and {} {} is wanted", origin, name,
+                                              t.format.name, json(t.shape).dump(), format.name,
+                                              json(wanted).dump()));
+    if (!per_element)
+      stats = t.format;
+    tensors[name] = per_element ? by_channel(t) : t.values;
+  }
+  if (stats)
+    object["stats_dtype"] = stats->name;
+  return read_fields(object, tensors, origin);
+}
+
 Case read_case_file(const std::filesystem::path& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
@@ -332,7 +390,8 @@ Case read_case_file(const std::filesystem::path& path) {
         fmt::format("{}: the case file cannot be read ({})", path.string(),
                     std::filesystem::exists(path, error) ? "no permission" : "no such file"));
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  return parse_case(text, path.string());
+  return path.extension() == ".safetensors" ? case_from_safetensors(text, path.string())
+                                            : parse_case(text, path.string());
 }
 
 std::string write_case(const Case& c) {

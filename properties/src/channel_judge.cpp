@@ -17,6 +17,10 @@ double quotient(double measured, double permitted) {
   return permitted > 0 ? measured / permitted : infinity;
 }
 
+bool holds_nan(const double* values, std::int64_t count) {
+  return std::any_of(values, values + count, [](double v) { return std::isnan(v); });
+}
+
 std::vector<Standard> standards(const Problem& problem, std::int64_t n, const Gate& gate,
                                 const impls::Claims& claims) {
   std::vector<Standard> result;
@@ -197,7 +201,7 @@ void ChannelJudge::weigh_bounds(Stage& stage, const std::string& clause, Output 
 
 void ChannelJudge::note(Extreme& slot, double ratio, const std::string& clause, Output output, std::int64_t i,
                         const Reading& r, double measured, double permitted) {
-  if (verdict_.domain == Domain::extended && !gate_.extended)
+  if (!verdict_.gates)
     return;
   if (slot.seen && ratio <= slot.ratio)
     return;

@@ -106,6 +106,10 @@ private:
 
 double quotient(double measured, double permitted);
 
+/// Whether one of `count` values is a NaN: what only infinities leave open, a NaN does not (BN-FWD-13,
+/// BN-BWD-11).
+bool holds_nan(const double* values, std::int64_t count);
+
 /// Judges one channel of a forward pass, of first-order gradients, of the second order.
 void judge_forward(const Case& c, const reference::Truth& truth, const impls::Observation& seen,
                    const Gate& gate, std::int64_t channel, CaseVerdict& verdict);

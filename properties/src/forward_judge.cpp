@@ -19,7 +19,8 @@ public:
   ForwardJudge(const Case& c, const reference::Truth& truth, const impls::Observation& seen, const Gate& gate,
                std::int64_t channel, CaseVerdict& verdict)
       : ChannelJudge(c, truth, seen, gate, channel, verdict),
-        set_(channel_problem(c, facts_, channel)) {
+        set_(channel_problem(c, facts_, channel)),
+        behind_infinity_(set_.training && !facts_.finite && !holds_nan(c.channel(channel), facts_.n)) {
     for (const Standard& s : standards_)
       permitted_.push_back(permitted(set_, s.sum, all_classes[s.klass], s.rsqrt_ulps));
   }
@@ -37,9 +38,13 @@ public:
 private:
   std::string clause(Output output) const {
     const reference::Exactness& exact = facts_.exact;
+    // Both families are exact, whatever the order (spec/bounds/exact.md).
+    const bool constant = exact.constant && exact.mean && exact.variance;
     switch (output) {
     case Output::mean:
     case Output::var:
+      if (constant)
+        return "BN-NUM-11";
       if (exact.pair)
         return "BN-NUM-10";
       if (exact.variance)
@@ -48,6 +53,8 @@ private:
     case Output::invstd:
       return "BN-NUM-3";
     case Output::y:
+      if (set_.training && constant && set_.eps > 0 && (!gate_.folded || facts_.mean_hi == 0))
+        return "BN-NUM-11";
       if (set_.training)
         return gate_.folded ? "BN-NUM-5" : "BN-NUM-4";
       return gate_.folded ? "BN-NUM-7" : "BN-NUM-6";
@@ -63,7 +70,8 @@ private:
     stage.output = output;
     const Reading r = reading(output, 0);
     record(output, r, condition_scale(output));
-    weigh(stage, clause(output), output, 0, r, r.measured(facts_.finite), [&](std::size_t k) {
+    const double measured = behind_infinity(output, r) ? 0 : r.measured(facts_.finite);
+    weigh(stage, clause(output), output, 0, r, measured, [&](std::size_t k) {
       if (!facts_.finite || !std::isfinite(r.rn))
         return 0.0;
       const Permitted& p = permitted_[k];
@@ -85,6 +93,16 @@ private:
     if (facts_.finite && std::isfinite(r.got))
       stage.link = link(output, r);
     conclude(stage, depends_on);
+  }
+
+  /// The statistics that infinities without a NaN leave open besides NaN (BN-FWD-13): a merge of partial
+  /// means squares an infinite difference.
+  bool behind_infinity(Output output, const Reading& r) const {
+    if (!behind_infinity_ || !std::isnan(r.rn))
+      return false;
+    return output == Output::invstd
+               ? r.got == 0
+               : (output == Output::var || output == Output::running_var) && r.got == infinity;
   }
 
   double condition_scale(Output output) const {
@@ -144,6 +162,12 @@ private:
                   permitted_running_link(set_, old, *statistic, factor, arithmetic_));
   }
 
+  /// x a + b with infinite a and b is NaN also where the formula is an infinity (BN-INF-6).
+  bool folds_to_nan(const Reading& r) const {
+    return !set_.training && gate_.folded && std::isinf(facts_.invstd) && std::isinf(r.rn) &&
+           std::isnan(r.got);
+  }
+
   Stage judge_y() {
     Stage stage;
     stage.output = Output::y;
@@ -167,10 +191,12 @@ private:
       const double value = std::abs(x[i]);
       record(Output::y, r, scale * (value + std::abs(facts_.mean_hi)) + std::abs(set_.beta));
 
+      // In inference an infinite x concerns its own element alone (BN-INF-4).
+      const bool finite = set_.training ? facts_.finite : std::isfinite(x[i]);
       const auto bound = [&](std::size_t k) {
-        return facts_.finite && std::isfinite(r.rn) ? permitted_[k].y.at(deviation, value) : 0.0;
+        return finite && std::isfinite(r.rn) ? permitted_[k].y.at(deviation, value) : 0.0;
       };
-      const double measured = r.measured(facts_.finite);
+      const double measured = folds_to_nan(r) ? 0 : r.measured(finite);
       if (measured > 0 || i == 0 || r.got != r.rn)
         weigh(stage, id, Output::y, i, r, measured, bound);
       if (!informative && facts_.finite) {
@@ -246,6 +272,7 @@ private:
   }
 
   ChannelProblem set_;
+  bool behind_infinity_;              ///< training on infinities without a NaN
   std::vector<Permitted> permitted_;  ///< by standard
 };
 

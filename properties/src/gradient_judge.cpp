@@ -27,6 +27,7 @@ public:
     set_.inference = problem().pass == Pass::backward_inference;
     set_.data = problem().data;
     set_.accumulator = problem().accumulator();
+    open_ = !set_.inference && without_nan();
     if (problem().pass == Pass::double_backward) {
       const SecondOrderSums sums = second_order_sums();
       for (const Standard& s : standards_)
@@ -99,6 +100,26 @@ private:
     return sums;
   }
 
+  /// In training a NaN of the truth that stems from infinities alone stands for "not finite" (BN-BWD-11).
+  double measured(const Reading& r) const {
+    if (std::isnan(r.rn) && std::isinf(r.got) && open_)
+      return 0;
+    return r.measured(facts_.finite && gradient_.finite);
+  }
+
+  /// Whether no NaN is given to this channel, so that which of NaN and infinity comes out is open.
+  bool without_nan() const {
+    const auto at = static_cast<std::size_t>(channel_);
+    for (const auto* values : {&case_.x, &case_.dy, &case_.v_x})
+      if (!values->empty() && holds_nan(case_.channel(*values, channel_), facts_.n))
+        return false;
+    for (const auto* values :
+         {&case_.gamma, &case_.saved_mean, &case_.saved_invstd, &case_.v_gamma, &case_.v_beta})
+      if (!values->empty() && std::isnan((*values)[at]))
+        return false;
+    return true;
+  }
+
   void judge_scalar(Output output, const char* clause) {
     if (!judged(output))
       return;
@@ -106,8 +127,8 @@ private:
     stage.output = output;
     const Reading r = reading(output, 0);
     record(output, r, output == Output::dbeta ? gradient_.G1 : gradient_.H1);
-    weigh(stage, clause, output, 0, r, r.measured(facts_.finite), [&](std::size_t k) {
-      if (!facts_.finite || !std::isfinite(r.rn))
+    weigh(stage, clause, output, 0, r, measured(r), [&](std::size_t k) {
+      if (!std::isfinite(r.rn))
         return 0.0;
       if (output == Output::grad_gamma)
         return second_[k].grad_gamma();
@@ -145,10 +166,10 @@ private:
       const Reading r = reading(output, i);
       const double xhat = deviation(i) * gradient_.invstd;
       record(output, r, r_scale * (std::abs(dy(i)) + gradient_.G1 / n + xhat * gradient_.H1 / n));
-      const bool bounded = facts_.finite && std::isfinite(r.rn);
-      const double measured = r.measured(facts_.finite);
-      if (measured > 0 || i == 0 || r.got != r.rn)
-        weigh(stage, clause, output, i, r, measured,
+      const bool bounded = std::isfinite(r.rn);
+      const double error = measured(r);
+      if (error > 0 || i == 0 || r.got != r.rn)
+        weigh(stage, clause, output, i, r, error,
               [&](std::size_t k) { return bounded ? bound(output, k, i) : 0.0; });
       if (!informative && bounded) {
         trivial_is_true = trivial_is_true && r.rn == 0;
@@ -201,6 +222,7 @@ private:
 
   const reference::GradientFacts& gradient_;
   GradientProblem set_;
+  bool open_ = false;                      ///< NaN and infinity are one: see measured()
   std::vector<GradientBounds> first_;      ///< by standard
   std::vector<SecondOrderBounds> second_;  ///< by standard
 };

@@ -23,6 +23,24 @@ void whole(CaseVerdict& verdict, Status status, std::string clause, std::string 
     verdict.notable.push_back(std::move(j));
 }
 
+/// The clause that a kernel breaks by not returning.
+const char* uncomputed(const Problem& problem) {
+  if (problem.shape.per_channel() > 0)
+    return "BN-FWD-5";
+  switch (problem.pass) {
+  case Pass::forward_training:
+    return "BN-FWD-11";
+  case Pass::forward_inference:
+    return "BN-INF-3";
+  case Pass::backward_inference:
+    return "BN-BWI-5";
+  case Pass::double_backward:
+    return "BN-DBL-7";
+  default:
+    return "BN-BWD-12";
+  }
+}
+
 }  // namespace
 
 std::int64_t CaseVerdict::judgements() const {
@@ -38,7 +56,8 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
                   const Gate& gate) {
   using impls::Outcome;
   CaseVerdict verdict;
-  verdict.domain = c.domain;
+  verdict.core = c.domain == Domain::core || observation.claims.extended_domain;
+  verdict.gates = verdict.core || gate.extended;
   const reference::Admission admission = reference::admission_of(c);
 
   switch (observation.outcome) {
@@ -47,10 +66,10 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
     whole(verdict, Status::skipped, "", observation.detail);
     return verdict;
   case Outcome::crashed:
-    whole(verdict, Status::crashed, "", observation.detail);
+    whole(verdict, Status::crashed, uncomputed(c.problem), observation.detail);
     return verdict;
   case Outcome::timed_out:
-    whole(verdict, Status::timed_out, "", observation.detail);
+    whole(verdict, Status::timed_out, uncomputed(c.problem), observation.detail);
     return verdict;
   case Outcome::failed:
     whole(verdict, Status::fail, "BN-FWD-5", observation.detail);
@@ -83,14 +102,16 @@ CaseVerdict judge(const Case& c, const reference::Truth& truth, const Observatio
   }
   if (observation.environment_changed) {
     whole(verdict, Status::corrupted, "BN-FWD-8",
-          "the floating-point environment is another one after the call");
+          observation.environment.empty() ? "the floating-point environment is another one after the call"
+                                          : observation.environment);
   }
   if (!observation.repeatable) {
     whole(verdict, observation.claims.deterministic ? Status::claim_broken : Status::nondeterministic,
           "BN-FWD-16", "a repeat run gave other bits");
   }
   if (observation.running_changed) {
-    whole(verdict, Status::fail, "BN-INF-2", "inference changed the running statistics");
+    whole(verdict, Status::fail, c.problem.pass == Pass::backward_inference ? "BN-BWI-4" : "BN-INF-2",
+          "inference changed the running statistics");
   }
   const bool batch = c.problem.shape.per_channel() > 0;  // an empty one may be counted or not (BN-FWD-11)
   if (c.problem.pass == Pass::forward_training && c.problem.running && batch &&

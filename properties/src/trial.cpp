@@ -34,8 +34,11 @@ struct CaseResult {
   CaseLabel label;
   std::vector<KernelOnCase> kernels;
   reference::Effort effort;
+  reference::Audit audit;
   double truth_seconds = 0;
 };
+
+constexpr std::int64_t audited_per_case = 16;
 
 /// Everything one kernel did, as it is added up case by case in case order.
 class Docket {
@@ -50,12 +53,11 @@ public:
     report_.seconds += result.seconds;
     if (verdict.count(Status::skipped) > 0)
       ++report_.skips[verdict.reason];
-    const bool core = verdict.domain == Domain::core;
-    auto& counts = core ? report_.counts : report_.extended_counts;
+    auto& counts = verdict.core ? report_.counts : report_.extended_counts;
     for (std::size_t s = 0; s < status_count; ++s)
       counts[s] += verdict.counts[s];
 
-    auto& failures = core ? report_.failures : report_.extended_failures;
+    auto& failures = verdict.core ? report_.failures : report_.extended_failures;
     for (Judgement& j : verdict.notable) {
       if (!is_failure(j.status) || failures.size() >= keep_)
         continue;
@@ -200,20 +202,27 @@ std::string dtype_of(const Problem& problem) {
   return name;
 }
 
-CaseResult try_case(const Case& c, std::string regime, std::span<const impls::KernelInfo> kernels,
-                    impls::Runner& runner, const Gate& gate) {
+CaseResult try_case(std::size_t number, const Case& c, std::string regime,
+                    std::span<const impls::KernelInfo> kernels, impls::Runner& runner,
+                    const TrialOptions& options) {
   CaseResult result;
   result.label = {{c.problem.pass, dtype_of(c.problem), c.problem.layout}, std::move(regime), c.origin};
   reference::Truth truth;
   const auto start = Clock::now();
-  if (reference::must_reject(c).empty())
+  if (reference::must_reject(c).empty()) {
     truth = reference::truth_of(c);
+    result.audit = reference::audit(c, truth, audited_per_case, number);
+    if (result.audit.disagreeing > 0)
+      result.audit.first += " of " + c.origin;
+  }
   result.truth_seconds = seconds_since(start);
   result.effort = truth.effort;
   result.kernels.reserve(kernels.size());
-  for (const impls::KernelInfo& kernel : kernels) {
-    const impls::Observation seen = runner.run(kernel, c);
-    result.kernels.push_back({judge(c, truth, seen, gate), seen.seconds});
+  for (std::size_t k = 0; k < kernels.size(); ++k) {
+    const impls::Observation seen = runner.run(kernels[k], c);
+    result.kernels.push_back({judge(c, truth, seen, options.gate), seen.seconds});
+    if (options.observe)
+      options.observe(number, k, c, truth, seen, result.kernels.back().verdict);
   }
   return result;
 }
@@ -246,9 +255,11 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
     for (auto next = waiting.find(added); next != waiting.end(); next = waiting.find(added)) {
       CaseResult result = std::move(next->second);
       waiting.erase(next);
-      report.effort.elements += result.effort.elements;
-      report.effort.escalated += result.effort.escalated;
-      report.effort.arbitrated += result.effort.arbitrated;
+      report.effort += result.effort;
+      report.audit.audited += result.audit.audited;
+      report.audit.disagreeing += result.audit.disagreeing;
+      if (report.audit.first.empty())
+        report.audit.first = result.audit.first;
       report.truth_seconds += result.truth_seconds;
       for (std::size_t k = 0; k < dockets.size(); ++k) {
         progress.judgements += result.kernels[k].verdict.judgements();
@@ -269,7 +280,7 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
       while (!trouble && taken < source.count && in_time()) {
         const std::size_t i = taken++;
         lock.unlock();
-        CaseResult result = try_case(source.make(i), source.regime(i), kernels, runner, options.gate);
+        CaseResult result = try_case(i, source.make(i), source.regime(i), kernels, runner, options);
         lock.lock();
         waiting.emplace(i, std::move(result));
         add_in_order();
@@ -322,6 +333,8 @@ bool KernelReport::inconclusive() const {
 }
 
 Exit TrialReport::exit() const {
+  if (audit.disagreeing > 0)
+    return Exit::could_not_run;
   bool verified = false;
   for (const KernelReport& kernel : kernels) {
     if (!kernel.conforms(gate))

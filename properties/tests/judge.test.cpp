@@ -68,6 +68,45 @@ TEST(Judge, the_rounded_truth_meets_every_grade) {
   }
 }
 
+TEST(Judge, an_infinite_x_in_inference_excuses_or_fails_its_whole_channel) {
+  Recipe r = recipe("normal", 0, {6, 2, {3}});
+  r.pass = Pass::forward_inference;
+  Case c = expand(r);
+  c.x[4] = std::numeric_limits<double>::infinity();
+  const Trial trial(c);
+  impls::Observation seen = trial.perfect();
+  double& other = seen.outputs[index(Output::y)][5];
+  other = steps(other, 1);
+  EXPECT_FALSE(trial.verdict(seen).failed());
+  other = steps(other, 1000);
+  EXPECT_TRUE(trial.verdict(seen).failed());
+  seen = trial.perfect();
+  seen.outputs[index(Output::y)][4] *= -1;
+  EXPECT_TRUE(trial.verdict(seen).failed());
+}
+
+TEST(Judge, a_variance_of_a_constant_channel_is_within_some_bound) {
+  Case c = expand(recipe("normal", 0, {4, 2, {2}}));
+  std::fill(c.x.begin(), c.x.end(), 3);
+  const Trial trial(c);
+  EXPECT_FALSE(trial.verdict(trial.perfect()).failed());
+  impls::Observation seen = trial.perfect();
+  seen.outputs[index(Output::var)][1] = 0x1p-140;
+  const CaseVerdict v = trial.verdict(seen);
+  ASSERT_NE(first_failure(v), nullptr);
+  EXPECT_EQ(first_failure(v)->clause, "BN-NUM-11");
+}
+
+TEST(Judge, a_kernel_that_claims_the_extended_domain_is_spared_there) {
+  const Trial trial(recipe("subnormal", 0, {4, 2, {2}}));
+  impls::Observation seen = trial.perfect();
+  EXPECT_FALSE(trial.verdict(seen).gates);
+  EXPECT_TRUE(trial.verdict(seen, {.extended = true}).gates);
+  EXPECT_FALSE(trial.verdict(seen, {.extended = true}).core);
+  seen.claims.extended_domain = true;
+  EXPECT_TRUE(trial.verdict(seen).core);
+}
+
 TEST(Judge, simulated_correct_kernels_pass) {
   for (const std::uint64_t seed : {1U, 2U, 3U}) {
     Recipe r = recipe("normal", 0, {4, 3, {5}});
@@ -274,7 +313,21 @@ TEST(Judge, inference_that_updates_the_running_statistics_fails) {
   impls::Observation seen = simulate<float>(trial.c);
   EXPECT_FALSE(trial.verdict(seen).failed());
   seen.running_changed = true;
-  EXPECT_TRUE(trial.verdict(seen).failed());
+  const CaseVerdict v = trial.verdict(seen);
+  ASSERT_NE(first_failure(v), nullptr);
+  EXPECT_EQ(first_failure(v)->clause, "BN-INF-2");
+}
+
+TEST(Judge, a_crash_on_an_empty_batch_breaks_no_clause) {
+  Recipe r = recipe("normal", 0, {0, 2, {}});
+  impls::Observation seen;
+  for (const auto outcome : {impls::Outcome::crashed, impls::Outcome::timed_out}) {
+    seen.outcome = outcome;
+    r.pass = Pass::backward_training;
+    const CaseVerdict v = Trial(r).verdict(seen);
+    ASSERT_NE(first_failure(v), nullptr);
+    EXPECT_EQ(first_failure(v)->clause, "BN-BWD-12");
+  }
 }
 
 TEST(Affine, one_point_for_all_strips) {

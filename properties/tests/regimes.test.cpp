@@ -388,7 +388,8 @@ RC_GTEST_PROP(Domains, TheValuesShowTheRegimesDomain, (const Recipe& r)) {
       RC_ASSERT(read == Domain::extended);
   } else {
     RC_ASSERT(c.domain == read);
-    if (!takes_dy(r.pass) && stats_of(r).p >= f32.p)
+    // Only half precision is so narrow that a plain y may leave it: 0.1 beside a running variance of 0 does.
+    if (!takes_dy(r.pass) && stats_of(r).p >= f32.p && r.dtype != f16)
       RC_ASSERT(c.domain == Domain::core);
   }
 }

@@ -59,7 +59,8 @@ TEST(ShapeLists, AreTheLayersOfThePublishedNetworks) {
                                       "1x256x102x102", "1x256x100x100", "1x128x198x198", "1x128x196x196",
                                       "1x64x390x390", "1x64x388x388"}));
   const ShapeList dense = shape_list("densenet121", 4);
-  // 1; 6 + 1; 12 + 1; 24 + 1 + 1; 16 + 1 + 1: the bottleneck of 128 is a concatenation too in the first two blocks.
+  // 1; 6 + 1; 12 + 1; 24 + 1 + 1; 16 + 1 + 1: the bottleneck of 128 is a concatenation too in the first two
+  // blocks.
   EXPECT_EQ(dense.shapes.size(), 65U);
   for (const char* shape :
        {"4x64x112x112", "4x64x56x56", "4x224x56x56", "4x256x56x56", "4x128x56x56", "4x480x28x28",

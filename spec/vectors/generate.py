@@ -94,6 +94,11 @@ def f(text, dtype):
 
 # --- the specification ----------------------------------------------------------------------------------------------
 
+def usual_stats(dtype):
+    """The format of parameters and statistics where a case names none."""
+    return dtype if dtype in WIDE else "f32"
+
+
 def per_channel(shape):
     return math.prod(shape) // shape[1] if shape[1] else 0
 
@@ -103,7 +108,7 @@ def truth(case):
     if case["pass"] not in ("forward-training", "forward-inference"):
         return gradients(case)
     dtype, eps, channels = case["dtype"], case["eps"], case["shape"][1]
-    stats = case.get("stats_dtype", dtype)
+    stats = case.get("stats_dtype", usual_stats(dtype))
     n = per_channel(case["shape"])
     out = {"y": []}
     training = case["pass"] == "forward-training"
@@ -161,7 +166,7 @@ def channel_statistics(case, k, x):
 def gradients(case):
     """Every output of the backward and double-backward passes. Finite inputs, v + eps > 0, n > 0."""
     dtype, n = case["dtype"], per_channel(case["shape"])
-    stats = case.get("stats_dtype", dtype)
+    stats = case.get("stats_dtype", usual_stats(dtype))
     names = (("grad_dy", "grad_x"), ("grad_gamma",)) if case["pass"] == "double-backward" else (("dx",), ("dgamma", "dbeta"))
     out = {name: [] for group in names for name in group}
     for k in range(case["shape"][1]):
@@ -196,7 +201,7 @@ def make_gradient_case(which, dtype, shape, x, dy, *, stats_dtype=None, dialect=
     """`which` is the pass. eps is rounded to f32 for tensors of 16 bits, x and the tensors to their own formats."""
     stats = stats_dtype or dtype
     case = {"pass": which, "dtype": dtype}
-    if stats != dtype:
+    if stats != usual_stats(dtype):
         case["stats_dtype"] = stats
     case.update({"shape": list(shape), "layout": layout, "dialect": dialect, "eps": f(eps, dtype if dtype in WIDE else "f32"),
                  "x": [f(v, dtype) for v in x], "dy": [f(v, dtype) for v in dy]})
@@ -212,7 +217,7 @@ def make_case(dtype, shape, x, *, training=True, dialect="documented", layout="c
     """eps and momentum are rounded to the dtype's own scalar (f32 for 16 bits), x and tensors to their formats."""
     scalar, stats = dtype if dtype in WIDE else "f32", stats_dtype or dtype
     case = {"pass": "forward-training" if training else "forward-inference", "dtype": dtype}
-    if stats != dtype:
+    if stats != usual_stats(dtype):
         case["stats_dtype"] = stats
     case.update({"shape": list(shape), "layout": layout, "dialect": dialect, "eps": f(eps, scalar),
                  "momentum": None if momentum is None else f(momentum, scalar), "x": [f(v, dtype) for v in x]})
@@ -285,7 +290,8 @@ class Bank:
         if only:
             expected = {k: expected[k] for k in only}
         assert all(flag in FLAGS for flag in flags), flags
-        formats = "-".join(case[key] for key in ("dtype", "stats_dtype") if key in case)
+        stats = case.get("stats_dtype", usual_stats(case["dtype"]))
+        formats = case["dtype"] if stats == case["dtype"] else f"{case['dtype']}-{stats}"
         vector = {"id": f"{ident}/{formats}", "comment": comment, "flags": sorted(flags), "provenance": provenance,
                   "result": result, "outcome": outcome}
         if clause:

@@ -57,9 +57,12 @@ std::string replay_line(const Report& report, const impls::KernelInfo& kernel, c
 /// The key that an origin was judged under; "case" files are looked up in the report.
 properties::Key key_of(const Report& report, const std::string& origin);
 
+/// How many failures per kernel the texts show, each with its diagnosis.
+inline constexpr std::size_t shown_by_check = 4, shown_by_replay = 16;
+
 /// The verdicts, for people: one line per kernel, what failed and how to see it again, the best grades met.
 /// `shown` limits the failures that are printed per kernel.
-std::string check_text(const Report& report, const Style& style, std::size_t shown = 4);
+std::string check_text(const Report& report, const Style& style, std::size_t shown = shown_by_check);
 /// A single case: every failing judgement of every kernel, and the worst judgement of each output.
 std::string replay_text(const Report& report, const Style& style);
 /// The last line of both, which says it all.

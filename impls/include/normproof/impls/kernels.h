@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -47,8 +48,13 @@ Catalogue discover(std::span<const std::filesystem::path> libraries);
 
 struct RunOptions {
   std::chrono::milliseconds time_limit{60'000};
+  /// Resident memory of a kernel's process beside the tensors, in bytes: more than that ends it. Not address
+  /// space, of which device runtimes and sanitizers take terabytes. 0: no limit.
+  std::uint64_t memory_limit = std::uint64_t{8} << 30;
   bool in_process = false;  ///< no worker: for a debugger. No time limit, no protection.
-  int repeats = 1;          ///< runs on fresh buffers; the first one's outputs are kept, all are compared
+  /// Runs on fresh buffers; the first one's outputs are kept, all are compared. In a worker they take turns
+  /// at lying flush against the guard page before and behind; which one is first depends on the case alone.
+  int repeats = 1;
 };
 
 /// Runs kernels in worker processes that it starts, keeps and restarts. One Runner serves one thread at a

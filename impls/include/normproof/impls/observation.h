@@ -19,7 +19,7 @@ enum class Outcome {
   rejected,     ///< the kernel says that the problem is invalid
   no_device,
   failed,   ///< NP_FAILED, an unknown code, or an ABI violation
-  crashed,  ///< the worker died of a signal or exited
+  crashed,  ///< the worker died of a signal, exited, or took more memory than it may
   timed_out
 };
 std::string_view to_string(Outcome outcome);
@@ -48,8 +48,10 @@ struct Observation {
   /// element left unwritten. Not empty means CORRUPTED.
   std::vector<std::string> breaches;
   bool running_changed = false;  ///< inference only: a running statistic (or the counter) has other bits
-  bool environment_changed =
-      false;               ///< rounding mode or FTZ/DAZ differ after the call; restored by the worker
+  /// Rounding mode, FTZ/DAZ or exception masks are others after loading the library or after the call;
+  /// restored by the worker. `environment` says in a few words which, and since when.
+  bool environment_changed = false;
+  std::string environment;
   bool repeatable = true;  ///< a repeat run, if one was asked for, gave the same bits
   Claims claims;
   double seconds = 0;  ///< wall time of run(), for reports only

@@ -33,7 +33,8 @@ struct Extreme {
 using Evidence = std::array<std::array<std::array<Extreme, class_count>, grade_count>, output_count>;
 
 struct CaseVerdict {
-  Domain domain = Domain::core;
+  bool core = true;   ///< a case of the core domain, or of the extended one for a kernel that claims it
+  bool gates = true;  ///< core, or the run asks for the extended domain
   std::array<std::int64_t, status_count> counts{};  ///< judgements by status
   std::vector<Judgement> notable;  ///< those that are not PASS, the first `notable_limit` of them
   std::string reason;              ///< why the case was skipped, crashed, ...

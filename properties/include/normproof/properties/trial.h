@@ -85,8 +85,10 @@ struct TrialReport {
   std::int64_t cases_planned = 0;
   std::int64_t cases_tried = 0;  ///< fewer than planned only when the budget ended
   reference::Effort effort;      ///< of the oracle
+  reference::Audit audit;        ///< a sample of every truth, decided again by the multiprecision oracle
   double seconds = 0, truth_seconds = 0;
 
+  /// could_not_run where the audit disagrees: then no verdict of the run is worth anything.
   Exit exit() const;
 };
 
@@ -103,6 +105,10 @@ struct TrialOptions {
   std::optional<std::chrono::seconds> budget;     ///< no new case is begun after it
   std::function<void(const Progress&)> progress;  ///< called from one thread at a time, in case order
   std::size_t keep_failures = 20;                 ///< per kernel
+  /// Sees every kernel on every case, by number; called from several threads, in no order.
+  std::function<void(std::size_t case_number, std::size_t kernel_number, const Case&, const reference::Truth&,
+                     const impls::Observation&, const CaseVerdict&)>
+      observe;
 };
 
 /// Every kernel on every recipe's case, in order. Impossible recipes throw std::invalid_argument before

@@ -52,10 +52,16 @@ struct Judgement {
   double ulps = 0;      ///< E_raw of `got`
   double measured = 0;  ///< distance from the truth to the reals that round to `got`
   double permitted = 0;
-  std::string note;    ///< one line: what it means
-  std::string origin;  ///< the recipe or case file it was made on: what `replay` takes
+  std::string note;       ///< one line: what it means
+  std::string origin;     ///< the recipe or case file it was made on: what `replay` takes
+  std::string diagnosis;  ///< what the bug most probably is (diagnosis.h); only of failures that are shown
 
-  double ratio() const { return permitted > 0 ? measured / permitted : (measured > 0 ? HUGE_VAL : 0.0); }
+  /// measured / permitted; 0 under an infinite bound, which says nothing, infinity above a bound of 0.
+  double ratio() const {
+    if (measured == 0 || permitted == HUGE_VAL)
+      return 0;
+    return permitted > 0 ? measured / permitted : HUGE_VAL;
+  }
 };
 
 }  // namespace normproof::properties

@@ -1,0 +1,124 @@
+// `normproof mutants`: is the judge worth anything? Every bundled wrong kernel over one stream of cases, the
+// correct ones beside them, and what other suites' tolerances would have said.
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "bank.h"
+#include "command.h"
+#include "console.h"
+#include "data.h"
+#include "failure.h"
+#include "mutants.h"
+#include "output_file.h"
+#include "selection.h"
+#include "version.h"
+
+namespace normproof::ci {
+namespace {
+
+using namespace properties;
+
+struct Options {
+  Manner manner;
+  CaseSelection cases;
+  std::vector<std::string> impls{"mutant.*"}, twins{"cpu.*"};
+  std::string json;
+  bool diagnosis = false, quiet = false;
+};
+
+Exit mutants(const Options& o) {
+  if (!o.cases.files.empty())
+    throw usage("--case: the bank is tried on profiles alone");
+  std::unique_ptr<OutputFile> json;
+  if (!o.json.empty())
+    json = std::make_unique<OutputFile>(o.json);
+
+  MutantReport report;
+  report.version = version_text();
+  report.command = command_line();
+  report.profile = o.cases.profile;
+  report.seed = o.cases.seed;
+  const std::filesystem::path table = data_folder() / "peers.json";
+  try {
+    report.peers = read_peers(read_text(table));
+  } catch (const std::invalid_argument& error) {
+    throw could_not(fmt::format("'{}': {}", table.string(), error.what()));
+  }
+  std::vector<impls::KernelInfo> kernels = choose({o.impls, true}).kernels;
+  report.wrong_kernels = kernels.size();
+  if (!o.twins.empty() && o.twins != std::vector<std::string>{"none"})
+    for (const impls::KernelInfo& kernel : choose({o.twins, false}).kernels)
+      kernels.push_back(kernel);
+
+  MutationOptions options;
+  options.trial = trial_options(o.manner);
+  options.peers = report.peers;
+  options.wrong_kernels = report.wrong_kernels;
+  if (!o.cases.budget.empty())
+    options.trial.budget =
+        std::max(std::chrono::seconds(1),
+                 std::chrono::ceil<std::chrono::seconds>(parse_duration(o.cases.budget, "--budget")));
+  ProgressLine progress(!o.quiet);
+  options.trial.progress = [&](const Progress& p) {
+    progress.show(p);
+  };
+  const std::vector<Recipe> recipes = recipes_of(o.cases, true);
+  report.trial = run_mutation(recipes, kernels, options);
+  progress.wipe();
+  if (o.diagnosis) {
+    report.diagnosed = true;
+    report.confusion = run_confusion(report.trial, bugs_by_kernel(), options.trial.run);
+  }
+  if (json)
+    json->write(to_json(report));
+  if (o.json != "-") {
+    const Style style = style_of_stdout();
+    fmt::print("{}{}", o.quiet ? "" : mutants_text(report, style) + (o.diagnosis ? "\n" : ""),
+               o.diagnosis ? confusion_text(report, style) : "");
+  }
+  return report.exit();
+}
+
+}  // namespace
+
+void add_mutants(CLI::App& app, Run& run) {
+  CLI::App* command = app.add_subcommand(
+      "mutants", "Try the judge on kernels that are wrong on purpose: does it kill them all?");
+  auto options = std::make_shared<Options>();
+  command->add_option("--impl", options->impls, "wrong kernels: names, patterns, libraries of your own")
+      ->type_name("KERNEL")
+      ->allow_extra_args(false)
+      ->capture_default_str();
+  command
+      ->add_option("--twins", options->twins, "correct kernels beside them, which nothing may fail; 'none'")
+      ->type_name("KERNEL")
+      ->allow_extra_args(false)
+      ->capture_default_str();
+  add_options(*command, options->cases);
+  add_options(*command, options->manner);
+  command
+      ->add_flag("--diagnosis", options->diagnosis,
+                 "diagnose each wrong kernel, and print how often it gets its own name, none or another")
+      ->group("Reports");
+  command
+      ->add_option("--json", options->json,
+                   "write it as JSON ('-': stdout); schema: spec/schema/mutants-1.json")
+      ->type_name("FILE")
+      ->group("Reports");
+  command->add_flag("--quiet", options->quiet, "no progress, and no kill matrix")->group("Reports");
+  command->footer(
+      std::string("Exit 1 when a wrong kernel survives without an excuse, or a correct one is failed.\n\n"
+                  "Examples:\n"
+                  "  normproof mutants --profile standard --json kills.json\n"
+                  "  normproof mutants --diagnosis --quiet\n"
+                  "  normproof mutants --impl 'mutant.eps*' --twins none --regime variance\n\n") +
+      exit_codes);
+  command->callback([options, &run] {
+    run = [options] {
+      return mutants(*options);
+    };
+  });
+}
+
+}  // namespace normproof::ci
