@@ -26,6 +26,7 @@ struct Moments {
   double ww[2] = {};  ///< sum w^2
   double most_d = 0;  ///< max |d|
   double most_w = 0;
+  std::int64_t deepest = 0;  ///< additions in the deepest lane of precise sums
 };
 
 /// The truth of an element in double: slope d + weight w + constant with d = x - shift, off by at most
@@ -42,7 +43,7 @@ struct Line {
 };
 
 /// Where results go by way of float (16-bit formats), what its subnormals add.
-inline constexpr double least_float_spread = 0x1p-148;
+inline constexpr double least_float_spread = 0x1p-149;
 
 /// Lines of many channels, by the member (padded): what the columns read.
 struct Lines {

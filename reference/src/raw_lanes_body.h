@@ -70,6 +70,13 @@ inline Doubles widened(Floats v) {
 }
 struct Pairs {
   Doubles hi{}, lo{};
+  /// Adds v + e, e below an ulp of v; exact but for two roundings on the way to lo.
+  void add(Doubles v, Doubles e) {
+    const Doubles s = hi + v;
+    const Doubles t = s - hi;
+    lo += ((hi - (s - t)) + (v - t)) + e;
+    hi = s;
+  }
   /// Exact but for the rounding of lo.
   void add(Doubles v) {
     const Doubles s = hi + v;
@@ -78,11 +85,15 @@ struct Pairs {
     hi = s;
   }
 };
-/// A double-double sum of the lanes on top of `to`.
+/// A double-double sum of the lanes, joined pairwise, on top of `to`.
 inline void collect(const Pairs& p, double* to) {
-  Pair total{to[0], to[1]};
+  Pair lanes[width];
   for (int k = 0; k < width; ++k)
-    total = sum(total, two_sum(p.hi[k], p.lo[k]));
+    lanes[k] = two_sum(p.hi[k], p.lo[k]);
+  for (int half = width / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k)
+      lanes[k] = sum(lanes[k], lanes[k + half]);
+  const Pair total = sum({to[0], to[1]}, lanes[0]);
   to[0] = total.hi;
   to[1] = total.lo;
 }
@@ -367,28 +378,37 @@ void row_moments(const void* x, const void* w, const Rows& rows, double shift, M
 }
 
 /// d = hi + lo exactly; adds the products with their errors.
-template <bool Weighted>
+template <bool Weighted, bool Shifted>
 inline void take_precisely(Folded& s, Doubles x, Doubles minus_k, Doubles w, std::int64_t count) {
-  const Doubles sum_ = x + minus_k;
-  const Doubles t = sum_ - x;
-  Doubles d = sum_;
-  Doubles e = (x - (sum_ - t)) + (minus_k - t);
-  if (count < width) {
-    d = cut(d, count);
-    e = cut(e, count);
-    w = cut(w, count);
+  Doubles d = x;
+  Doubles e{};
+  if constexpr (Shifted) {
+    d = x + minus_k;
+    const Doubles t = d - x;
+    e = (x - (d - t)) + (minus_k - t);
+    if (count < width) {
+      d = cut(d, count);
+      e = cut(e, count);
+    }
+    s.d.add(d, e);
+  } else {
+    s.d.add(d);
   }
-  s.d.add(d);
-  s.d.lo += e;
   const Doubles square = d * d;
-  s.dd.add(square);
-  s.dd.lo += fma(d, d, -square) + (d + d) * e;
+  const Doubles rest = fma(d, d, -square);
+  if constexpr (Shifted)
+    s.dd.add(square, rest + (d + d) * e);
+  else
+    s.dd.add(square, rest);
   s.most_d = larger_magnitude(s.most_d, d);
   if constexpr (Weighted) {
     s.w.add(w);
     const Doubles product = w * d;
-    s.wd.add(product);
-    s.wd.lo += fma(w, d, -product) + w * e;
+    const Doubles product_rest = fma(w, d, -product);
+    if constexpr (Shifted)
+      s.wd.add(product, product_rest + w * e);
+    else
+      s.wd.add(product, product_rest);
     s.ww = {fma(w, w, s.ww.hi), s.ww.lo};
     s.most_w = larger_magnitude(s.most_w, w);
   }
@@ -412,7 +432,7 @@ inline void renormalise(Folded& s) {
   }
 }
 
-template <class T, bool Weighted>
+template <class T, bool Weighted, bool Shifted>
 void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, const Rows& rows, double shift,
                         Moments& to) {
   constexpr int unroll = 2;
@@ -421,6 +441,7 @@ void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, cons
   Folded folded[unroll];
   std::int64_t pending = 0;
   const auto count_one = [&] {
+    ++to.deepest;
     if (++pending < renormalised)
       return;
     pending = 0;
@@ -433,14 +454,14 @@ void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, cons
     std::int64_t i = 0;
     for (; i + unroll * width <= rows.length; i += unroll * width) {
       for (int j = 0; j < unroll; ++j)
-        take_precisely<Weighted>(folded[j], T::load(px + i + j * width), k,
-                                 Weighted ? T::load(pw + i + j * width) : Doubles{}, width);
+        take_precisely<Weighted, Shifted>(folded[j], T::load(px + i + j * width), k,
+                                          Weighted ? T::load(pw + i + j * width) : Doubles{}, width);
       count_one();
     }
     for (; i < rows.length; i += width) {
       const std::int64_t count = rows.length - i;
-      take_precisely<Weighted>(folded[0], load_some<T>(px + i, count), k,
-                               Weighted ? load_some<T>(pw + i, count) : Doubles{}, count);
+      take_precisely<Weighted, Shifted>(folded[0], load_some<T>(px + i, count), k,
+                                        Weighted ? load_some<T>(pw + i, count) : Doubles{}, count);
       count_one();
     }
   }
@@ -451,10 +472,13 @@ void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, cons
 template <class T>
 void row_moments_precise(const void* x, const void* w, const Rows& rows, double shift, Moments& to) {
   using Raw = typename T::Raw;
-  if (w != nullptr)
-    sum_rows_precisely<T, true>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows, shift, to);
-  else
-    sum_rows_precisely<T, false>(static_cast<const Raw*>(x), nullptr, rows, shift, to);
+  where_shifted(shift, [&](auto shifted) {
+    if (w != nullptr)
+      sum_rows_precisely<T, true, shifted.value>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows,
+                                                 shift, to);
+    else
+      sum_rows_precisely<T, false, shifted.value>(static_cast<const Raw*>(x), nullptr, rows, shift, to);
+  });
 }
 
 // --- elements by the fast test ---
