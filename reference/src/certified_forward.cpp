@@ -105,6 +105,10 @@ CertifiedEffort& CertifiedEffort::operator+=(const CertifiedEffort& o) {
   return *this;
 }
 
+Steps steps_between(const Format& format, const void* truth, const void* got, std::int64_t n) {
+  return raw_lanes(format).steps(truth, got, n);
+}
+
 CertifiedEffort certified_forward(const ForwardBuffers& b) {
   require_ieee_arithmetic();
   if (b.x == nullptr || b.y == nullptr)

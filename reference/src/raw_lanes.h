@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "lanes.h"
+#include "normproof/reference/certified.h"
 
 namespace normproof::reference {
 
@@ -89,6 +90,8 @@ struct RawLanes {
   /// Writes one row; the channels in doubt go to `open`.
   std::int64_t (*column_elements)(const void* x, const void* w, void* y, std::int64_t channels, const Lines&,
                                   std::int64_t* open);
+  /// steps_between.
+  Steps (*steps)(const void* truth, const void* got, std::int64_t n);
   /// The double of a stored value, and back (of a value that the format holds).
   double (*load)(const void* x, std::int64_t place);
   void (*store)(void* y, std::int64_t place, double value);

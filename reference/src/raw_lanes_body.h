@@ -134,6 +134,7 @@ struct OfF64 {
 constexpr double float_spread = 0x1p-23;
 
 struct OfBf16 {
+  static constexpr int mantissa = 7;
   using Raw = std::uint16_t;
   using Bits = Halves;
   static constexpr double spread = float_spread;
@@ -150,6 +151,7 @@ struct OfBf16 {
 };
 
 struct OfF16 {
+  static constexpr int mantissa = 10;
   using Raw = std::uint16_t;
   using Bits = Halves;
   static constexpr double spread = float_spread;
@@ -783,6 +785,61 @@ std::int64_t column_elements(const void* x, const void* w, void* y, std::int64_t
                                        lines, open);
 }
 
+// --- distances of stored values ---
+
+template <class Bits, int mantissa_bits>
+Steps steps_of(const void* truth, const void* got, std::int64_t n) {
+  constexpr int width_in_bits = 8 * sizeof(Bits);
+  constexpr std::uint64_t sign = std::uint64_t{1} << (width_in_bits - 1);
+  constexpr std::uint64_t infinite = sign - (std::uint64_t{1} << mantissa_bits);
+  const auto* p = static_cast<const Bits*>(truth);
+  const auto* q = static_cast<const Bits*>(got);
+  std::int64_t differing = 0;
+  std::int64_t differing_kind = 0;
+  std::int64_t finite = 0;
+  std::uint64_t most = 0;
+  std::uint64_t total = 0;
+  double total_of_wide = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint64_t a = p[i];
+    const std::uint64_t b = q[i];
+    const std::uint64_t size_a = a & (sign - 1);
+    const std::uint64_t size_b = b & (sign - 1);
+    const std::uint64_t both_nan = std::uint64_t{size_a > infinite} & std::uint64_t{size_b > infinite};
+    const std::uint64_t numbers = std::uint64_t{size_a < infinite} & std::uint64_t{size_b < infinite};
+    const std::uint64_t same = std::uint64_t{a == b};
+    const std::uint64_t opposed = std::uint64_t{(a & sign) != (b & sign)};
+    const std::uint64_t apart = size_a > size_b ? size_a - size_b : size_b - size_a;
+    const std::uint64_t distance = (opposed != 0 ? size_a + size_b : apart) & (0 - numbers);
+    most = distance > most ? distance : most;
+    differing += distance != 0 ? 1 : 0;
+    differing_kind += (both_nan | numbers | same) != 0 ? 0 : 1;
+    finite += static_cast<std::int64_t>(numbers);
+    if constexpr (sizeof(Bits) == 8)
+      total_of_wide += static_cast<double>(distance);
+    else
+      total += distance;
+  }
+  Steps steps;
+  steps.compared = n - differing_kind;
+  steps.differing = differing;
+  steps.differing_kind = differing_kind;
+  constexpr std::uint64_t largest = ~std::uint64_t{0} >> 1;
+  steps.most = static_cast<std::int64_t>(most < largest ? most : largest);
+  const double sum_of_all = sizeof(Bits) == 8 ? total_of_wide : static_cast<double>(total);
+  steps.mean = finite == 0 ? 0 : sum_of_all / static_cast<double>(finite);
+  return steps;
+}
+template <class T>
+Steps steps(const void* truth, const void* got, std::int64_t n) {
+  if constexpr (sizeof(typename T::Raw) == 8)
+    return steps_of<std::uint64_t, 52>(truth, got, n);
+  else if constexpr (sizeof(typename T::Raw) == 4)
+    return steps_of<std::uint32_t, 23>(truth, got, n);
+  else
+    return steps_of<std::uint16_t, T::mantissa>(truth, got, n);
+}
+
 template <class T>
 double load(const void* x, std::int64_t place) {
   return load_some<T>(static_cast<const typename T::Raw*>(x) + place, 1)[0];
@@ -798,7 +855,8 @@ constexpr RawLanes raw_table() {
   return {row_moments<T>,    row_moments_precise<T>,
           row_elements<T>,   sizeof(typename T::Raw) == sizeof(double) ? row_elements_precise : nullptr,
           column_moments<T>, column_elements<T>,
-          load<T>,           store<T>};
+          steps<T>,          load<T>,
+          store<T>};
 }
 
 }  // namespace

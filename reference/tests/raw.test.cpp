@@ -2,6 +2,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -189,6 +190,31 @@ TEST(Raw, HasTheBitsOfTheTruthInEveryFormatAndLayout) {
             static_cast<long long>(tally.effort.elements), static_cast<long long>(tally.effort.retested),
             static_cast<long long>(tally.effort.double_double), static_cast<long long>(tally.effort.exact));
       }
+}
+
+TEST(Raw, StepsAreThoseOfTheNumberLineAndKindsAreNotMixed) {
+  Numbers numbers(33);
+  for (const Format& format : {f64, f32, f16, bf16}) {
+    const double inf = std::numeric_limits<double>::infinity();
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const double least = smallest(format);
+    const std::vector<double> truth{1, 1, -least, 0.0, inf, nan, inf, nan, 1, -inf, 4};
+    const std::vector<double> got{
+        1, 1 + 2 * unit_roundoff(format) * 2, least, -0.0, inf, nan, -inf, 1, inf, nan, 4};
+    const Stored a = stored(format, truth);
+    const Stored b = stored(format, got);
+    const Steps s = steps_between(format, data(a), data(b), static_cast<std::int64_t>(truth.size()));
+    EXPECT_EQ(s.compared, 7) << format.name;
+    EXPECT_EQ(s.differing_kind, 4) << format.name;
+    EXPECT_EQ(s.differing, 2) << format.name;
+    EXPECT_EQ(s.most, 2) << format.name;
+    EXPECT_DOUBLE_EQ(s.mean, 4.0 / 5) << format.name;
+    // The largest distance, and every one between neighbours.
+    const Stored low = stored(format, {-largest(format)});
+    const Stored high = stored(format, {largest(format)});
+    const auto most = static_cast<double>(encode(format, largest(format))) * 2;
+    EXPECT_GE(static_cast<double>(steps_between(format, data(low), data(high), 1).most), 0.49 * most);
+  }
 }
 
 TEST(Raw, OrdinaryDataRarelyNeedsMoreThanTheFirstTest) {
