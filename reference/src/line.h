@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "enclosure.h"
@@ -12,6 +13,7 @@
 namespace normproof::reference {
 
 inline constexpr double unit = 0x1p-53;
+inline constexpr double float_unit = 0x1p-24;
 
 /// The sums' bounds: |err sum d| <= first sqrt(n sum d^2), |err sum d^2| <= second sum d^2 (and so for w).
 struct SumErrors {
@@ -94,6 +96,16 @@ inline void finish(Line& line, double most_d, double most_w, double scale) {
   line.error_w *= factor;
   line.error = line.error_0 + line.error_d * (most_d + std::abs(line.centre)) + line.error_own * most_d +
                line.error_w * most_w;
+  const auto fits = [](double v) {
+    return v == 0 || (std::abs(v) > 0x1p-100 && std::abs(v) < 0x1p100);
+  };
+  const double size =
+      std::abs(line.slope) * most_d + std::abs(line.weight) * most_w + std::abs(line.constant);
+  const bool in_float = fits(line.slope) && fits(line.weight) && fits(line.shift) && size < 0x1p100 &&
+                        most_d < 0x1p100 && most_w < 0x1p100 &&
+                        static_cast<double>(static_cast<float>(line.shift)) == line.shift;
+  line.float_error = in_float ? (1 + 0x1p-10) * (line.error + scale * 3 * float_unit * size) + 0x1.8p-149
+                              : std::numeric_limits<double>::infinity();
 }
 
 /// y = slope d + constant.
