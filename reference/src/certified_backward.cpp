@@ -32,7 +32,7 @@ protected:
     const double r = stat(b_.saved_invstd, c);
     const DoubleDouble dgamma = s.dot * DoubleDouble(r);
     const double dgamma_error =
-        1.001 * (std::abs(r) * s.dot_error + 0x1p-100 * std::abs(dgamma.hi)) + underflow_error;
+        1.001 * (std::abs(r) * s.dot_error + form_error * std::abs(dgamma.hi)) + underflow_error;
     const bool dbeta_done = put(b_.dbeta, c, Enclosed{s.sum.hi, s.sum.lo, s.sum_error + underflow_error});
     return put(b_.dgamma, c, Enclosed{dgamma.hi, dgamma.lo, dgamma_error}) && dbeta_done;
   }

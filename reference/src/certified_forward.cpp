@@ -39,7 +39,7 @@ protected:
     const Statistics& s = known.statistics;
     const DoubleDouble mean = DoubleDouble(known.shift) + s.mean;
     const double mean_error =
-        1.001 * (s.mean_error + 0x1p-100 * (std::abs(known.shift) + std::abs(s.mean.hi))) + underflow_error;
+        1.001 * (s.mean_error + form_error * (std::abs(known.shift) + std::abs(s.mean.hi))) + underflow_error;
     const bool mean_done = put(b_.mean, c, Enclosed{mean.hi, mean.lo, mean_error});
     const bool variance_done =
         put(b_.variance, c, Enclosed{s.variance.hi, s.variance.lo, s.variance_error + underflow_error});
@@ -103,6 +103,10 @@ CertifiedEffort& CertifiedEffort::operator+=(const CertifiedEffort& o) {
   channels += o.channels;
   exact_channels += o.exact_channels;
   return *this;
+}
+
+Steps steps_between(const Format& format, const void* truth, const void* got, std::int64_t n) {
+  return raw_lanes(format).steps(truth, got, n);
 }
 
 CertifiedEffort certified_forward(const ForwardBuffers& b) {

@@ -14,23 +14,29 @@
 
 namespace normproof::reference {
 
-/// Relative errors: of an exact quotient cut to a double-double; of 1/sqrt of one; of a whole form,
-/// evaluation included.
-inline constexpr double quotient_error = 0x1p-104;
-inline constexpr double root_error = 0x1p-100;
-inline constexpr double form_error = 0x1p-97;
+/// Relative errors: of products and (to the magnitudes added) of sums in the loops; of an exact quotient cut
+/// to a double-double; of 1/sqrt of one as it stands.
+inline constexpr double product_error = 8 * 0x1p-106;
+inline constexpr double sum_error = 5 * 0x1p-106;
+inline constexpr double quotient_error = 0x1p-105;
+inline constexpr double root_error = 0x1p-102;
+/// Of a whole form: a coefficient is a quotient times a root of one, then come one product and up to three
+/// sums.
+inline constexpr double form_error =
+    1.02 * (1.5 * quotient_error + root_error + 2 * product_error + 3 * sum_error);
 /// What underflow in any step of a form can add, by far.
 inline constexpr double underflow_error = 0x1p-1000;
 
-/// The number to 2^-104 of itself; nothing outside 2^-400 .. 2^400 (and 0).
+/// The number to quotient_error of itself; nothing outside 2^-400 .. 2^400 (and 0).
 std::optional<DoubleDouble> double_double(const Quotient& q);
 std::optional<DoubleDouble> double_double(const Dyadic& d);
-/// The number as near as two doubles get, whatever its size: to 2^-104 where nothing under- or overflows.
+/// The number as near as two doubles get, whatever its size: to quotient_error where nothing under- or
+/// overflows.
 DoubleDouble approximation(const Quotient& q);
-/// 1/sqrt(s) to 2^-100 of itself, s being known to 2^-104.
+/// 1/sqrt(s) to root_error of itself.
 DoubleDouble inverse_root(DoubleDouble s);
 
-/// The truth scale * q + shift: q exact, scale to 2^-100.
+/// The truth scale * q + shift: q exact, scale a root of a quotient.
 std::optional<Enclosed> enclosed(DoubleDouble scale, const Quotient& q, double shift);
 /// The truth q.
 std::optional<Enclosed> enclosed(const Quotient& q);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "enclosure.h"
@@ -12,6 +13,7 @@
 namespace normproof::reference {
 
 inline constexpr double unit = 0x1p-53;
+inline constexpr double float_unit = 0x1p-24;
 
 /// The sums' bounds: |err sum d| <= first sqrt(n sum d^2), |err sum d^2| <= second sum d^2 (and so for w).
 struct SumErrors {
@@ -19,9 +21,9 @@ struct SumErrors {
 };
 /// Of row_moments and column_moments.
 inline constexpr SumErrors plain_errors{(fold_depth + 0.5) * unit, (fold_depth + 2.5) * unit};
-/// Of row_moments_precise, for n values.
-inline SumErrors precise_errors(std::int64_t n) {
-  const double g = (static_cast<double>(n) + 32) * 0x1p-105;
+/// Of row_moments_precise, by the additions in its deepest lane.
+inline SumErrors precise_errors(std::int64_t deepest) {
+  const double g = (11 * static_cast<double>(deepest) + 72) * unit * unit;
   return {g, g};
 }
 
@@ -36,32 +38,35 @@ struct Statistics {
   double square;
 };
 /// From row_moments_precise, in double-double throughout.
-inline Statistics precise_statistics(const Moments& m, std::int64_t n) {
+inline Statistics precise_statistics(const Moments& m, std::int64_t n, const SumErrors& errors) {
   const DoubleDouble count(static_cast<double>(n));
   const DoubleDouble s1 = two_sum(m.d[0], m.d[1]);
   const DoubleDouble s2 = two_sum(m.dd[0], m.dd[1]);
-  const SumErrors errors = precise_errors(n);
   Statistics s;
   s.mean = s1 / count;
   s.variance = (s2 - s1 * s.mean) / count;
   s.square = m.dd[0] / static_cast<double>(n);
   const double mean = std::abs(s.mean.hi);
-  s.mean_error = 1.001 * (errors.first * (std::sqrt(s.square) + squares_underflow) + 0x1p-102 * mean);
+  s.mean_error =
+      1.001 * (errors.first * (std::sqrt(s.square) + squares_underflow) + 1.01 * unit * unit * mean);
   s.variance_error =
-      1.001 * (errors.second * s.square + s.mean_error * (2 * mean + s.mean_error) + 0x1p-98 * s.square);
+      1.001 * ((errors.second + 5 * unit * unit) * s.square + s.mean_error * (2 * mean + s.mean_error));
   return s;
 }
+inline Statistics precise_statistics(const Moments& m, std::int64_t n) {
+  return precise_statistics(m, n, precise_errors(m.deepest));
+}
 /// From row_moments or column_moments, in double: no more is known.
-inline Statistics plain_statistics(const Moments& m, std::int64_t n) {
+inline Statistics plain_statistics(const Moments& m, std::int64_t n, const SumErrors& errors = plain_errors) {
   const auto count = static_cast<double>(n);
   Statistics s;
   s.mean = m.d[0] / count;
   s.variance = (m.dd[0] - m.d[0] * s.mean.hi) / count;
   s.square = m.dd[0] / count;
   const double mean = std::abs(s.mean.hi);
-  s.mean_error = 1.001 * (plain_errors.first * std::sqrt(s.square) + 2 * unit * mean);
+  s.mean_error = 1.001 * (errors.first * std::sqrt(s.square) + 2 * unit * mean);
   s.variance_error =
-      1.001 * ((plain_errors.second + 6 * unit) * s.square + s.mean_error * (2 * mean + s.mean_error));
+      1.001 * ((errors.second + 3 * unit) * s.square + s.mean_error * (2 * mean + s.mean_error));
   return s;
 }
 
@@ -91,6 +96,16 @@ inline void finish(Line& line, double most_d, double most_w, double scale) {
   line.error_w *= factor;
   line.error = line.error_0 + line.error_d * (most_d + std::abs(line.centre)) + line.error_own * most_d +
                line.error_w * most_w;
+  const auto fits = [](double v) {
+    return v == 0 || (std::abs(v) > 0x1p-100 && std::abs(v) < 0x1p100);
+  };
+  const double size =
+      std::abs(line.slope) * most_d + std::abs(line.weight) * most_w + std::abs(line.constant);
+  const bool in_float = fits(line.slope) && fits(line.weight) && fits(line.shift) && size < 0x1p100 &&
+                        most_d < 0x1p100 && most_w < 0x1p100 &&
+                        static_cast<double>(static_cast<float>(line.shift)) == line.shift;
+  line.float_error = in_float ? (1 + 0x1p-10) * (line.error + scale * 3 * float_unit * size) + 0x1.8p-149
+                              : std::numeric_limits<double>::infinity();
 }
 
 /// y = slope d + constant.
@@ -110,11 +125,15 @@ inline std::optional<Line> forward_line(const Statistics& s, const Moments& m, d
   line.centre = mean;
   line.error_d = slope * r->error;
   line.error_own = 3 * unit * slope;
-  line.error_0 = slope * (s.mean_error + unit * std::abs(mean)) +
-                 4 * unit * (std::abs(line.constant) + std::abs(beta)) + unit * std::abs(part);
+  line.error_0 = slope * (s.mean_error + unit * std::abs(mean)) + 3 * unit * std::abs(line.constant) +
+                 unit * std::abs(part);
   finish(line, m.most_d, 0, scale);
   return line;
 }
+
+/// Of forward_form's terms: root, v + eps, times gamma, times mean or d, from beta, and the last sum.
+inline constexpr double forward_form_error =
+    1.02 * (root_error + product_error + sum_error + 7.5 * unit * unit);
 
 /// The same in double-double.
 inline std::optional<Form> forward_form(const Statistics& s, double shift, double gamma, double beta,
@@ -127,16 +146,16 @@ inline std::optional<Form> forward_form(const Statistics& s, double shift, doubl
   const DoubleDouble slope = inverse_root(sum) * DoubleDouble(gamma);
   const DoubleDouble part = slope * s.mean;
   const DoubleDouble constant = DoubleDouble(beta) - part;
-  const double relative = delta * (0.5 + delta) + form_error;
+  const double relative = delta * (0.5 + delta) + forward_form_error;
   Form form;
   form.shift = shift;
   form.hi[0] = constant.hi, form.lo[0] = constant.lo;
   form.hi[1] = slope.hi, form.lo[1] = slope.lo;
   const double size = std::abs(slope.hi);
   form.error[1] = scale * 1.001 * size * relative;
-  form.error[0] =
-      scale * 1.001 *
-      (std::abs(part.hi) * relative + size * s.mean_error + form_error * std::abs(beta) + underflow_error);
+  form.error[0] = scale * 1.001 *
+                  (std::abs(part.hi) * relative + size * s.mean_error + forward_form_error * std::abs(beta) +
+                   underflow_error);
   return form;
 }
 
@@ -156,7 +175,7 @@ struct GradientSums {
   double sum_error, dot_error;
 };
 inline GradientSums gradient_sums(const Moments& m, std::int64_t n, bool plain) {
-  const SumErrors g = plain ? plain_errors : precise_errors(n);
+  const SumErrors g = plain ? plain_errors : precise_errors(m.deepest);
   GradientSums s;
   s.sum = two_sum(m.w[0], m.w[1]);
   s.dot = two_sum(m.wd[0], m.wd[1]);
@@ -190,9 +209,9 @@ inline std::optional<Line> backward_line(const Moments& m, std::int64_t n, doubl
   const double cube = line.weight * (invstd * invstd);
   line.slope = -(cube * (s.dot.hi / count));
   line.constant = -(line.weight * (s.sum.hi / count));
-  line.error_0 = std::abs(line.weight) * s.sum_error / count + 9 * unit * std::abs(line.constant);
-  line.error_own = std::abs(cube) * s.dot_error / count + 12 * unit * std::abs(line.slope);
-  line.error_w = 8 * unit * std::abs(line.weight);
+  line.error_0 = std::abs(line.weight) * s.sum_error / count + 7 * unit * std::abs(line.constant);
+  line.error_own = std::abs(cube) * s.dot_error / count + 9 * unit * std::abs(line.slope);
+  line.error_w = 4 * unit * std::abs(line.weight);
   finish(line, m.most_d, m.most_w, scale);
   return line;
 }

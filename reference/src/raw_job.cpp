@@ -70,7 +70,7 @@ double RawJob::near_mean(const View& x) const {
   }
   const double mean = sum / static_cast<double>(count);
   const bool near = mean * mean < 0.8 * squares / static_cast<double>(count);
-  return !near && std::abs(mean) < 0x1p300 ? mean : 0;
+  return !near && std::abs(mean) < 0x1p300 ? as_shift(mean) : 0;
 }
 
 /// The sums in double, and the line where they are good enough for one.
@@ -82,8 +82,8 @@ void RawJob::know(std::int64_t c, const Channel& v, Known& known) const {
     known.moments = {};
     data_.row_moments(v.x.data, v.w.data, v.x.rows, known.shift, known.moments);
     if (std::isfinite(known.moments.dd[0]))
-      draw(c, known);
-    const double moved = known.shift + known.statistics.mean.hi;
+      draw_usable(c, known);
+    const double moved = as_shift(known.shift + known.statistics.mean.hi);
     if (known.line || fixed || !std::isfinite(moved) || moved == known.shift)
       return;
     known.shift = moved;
@@ -293,8 +293,12 @@ public:
   void add_to(std::int64_t c, Moments& to) {
     double* const sums[] = {to.d, to.dd, to.w, to.wd, to.ww};
     for (std::size_t k = 0; k < 5; ++k) {
-      const DoubleDouble total = DoubleDouble(sums[k][0], sums[k][1]) +
-                                 two_sum(values_.member(2 * k)[c], values_.member(2 * k + 1)[c]);
+      const double hi = values_.member(2 * k)[c];
+      if (hi == 0 && values_.member(2 * k + 1)[c] == 0)
+        continue;
+      const DoubleDouble own = two_sum(hi, values_.member(2 * k + 1)[c]);
+      const bool first = sums[k][0] == 0 && sums[k][1] == 0;
+      const DoubleDouble total = first ? own : DoubleDouble(sums[k][0], sums[k][1]) + own;
       sums[k][0] = total.hi;
       sums[k][1] = total.lo;
     }
@@ -317,9 +321,10 @@ void RawJob::by_columns() {
     return data == nullptr ? nullptr : places.channel(data, 0) + row * in * bytes;
   };
   // Rows are shared out in pieces of a cache's size.
-  constexpr std::int64_t piece_bytes = 1 << 16;
+  constexpr std::int64_t piece_bytes = 1 << 17;
+  constexpr std::int64_t together = 4 * fold_rows;
   const std::int64_t piece = std::max<std::int64_t>(
-      fold_rows, piece_bytes / std::max<std::int64_t>(1, channels * bytes) / fold_rows * fold_rows);
+      together, piece_bytes / std::max<std::int64_t>(1, channels * bytes) / together * together);
   const std::int64_t pieces = (n_ + piece - 1) / piece;
   const int threads = static_cast<int>(std::min<std::int64_t>(std::max(1, t_.threads), pieces));
   const auto sum = [&](std::int64_t row, std::int64_t rows, const double* shifts, ColumnSums& to) {
@@ -339,7 +344,7 @@ void RawJob::by_columns() {
     sum(0, rows, shifts, first);
     for (std::int64_t c = 0; c < channels; ++c) {
       const double mean = first.members().d[0][c] / static_cast<double>(rows);
-      shifts[c] = std::abs(mean) < 0x1p300 ? mean : 0;
+      shifts[c] = std::abs(mean) < 0x1p300 ? as_shift(mean) : 0;
     }
   }
 
@@ -355,9 +360,9 @@ void RawJob::by_columns() {
     for (ColumnSums& own : sums)
       own.add_to(c, one.moments);
     if (std::isfinite(one.moments.dd[0]))
-      draw(c, one);
+      draw_usable(c, one);
     if (one.line) {
-      const double error = one.line->error + (bytes == 2 ? least_float_spread : 0);
+      const double error = bytes == 2 ? one.line->float_error : one.line->error;
       lines.member(slope)[c] = one.line->slope;
       lines.member(weight)[c] = one.line->weight;
       lines.member(low)[c] = one.line->constant - error;
@@ -373,16 +378,17 @@ void RawJob::by_columns() {
                     lines.member(high)};
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
     std::vector<std::int64_t>& doubtful = spaces_[static_cast<std::size_t>(thread)].open;
-    doubtful.resize(static_cast<std::size_t>(channels));
+    doubtful.resize(static_cast<std::size_t>(channels * piece));
     // Backwards: the end of the last pass is still in the cache.
     const std::int64_t first = (pieces - 1 - k) * piece;
     const std::int64_t end = std::min(first + piece, n_);
-    for (std::int64_t row = first; row < end; ++row) {
-      char* y = y_places_.channel(t_.y, 0) + row * out * bytes;
-      const std::int64_t left = data_.column_elements(
-          row_of(x_places_, t_.x, row), row_of(w_places_, t_.w, row), y, channels, table, doubtful.data());
-      for (std::int64_t i = 0; i < left; ++i)
-        open[static_cast<std::size_t>(thread)].push_back({doubtful[static_cast<std::size_t>(i)], row});
+    char* y = y_places_.channel(t_.y, 0) + first * out * bytes;
+    const std::int64_t left =
+        data_.column_elements(row_of(x_places_, t_.x, first), row_of(w_places_, t_.w, first), end - first, in,
+                              y, out, channels, table, doubtful.data());
+    for (std::int64_t i = 0; i < left; ++i) {
+      const std::int64_t at = doubtful[static_cast<std::size_t>(i)];
+      open[static_cast<std::size_t>(thread)].push_back({at % channels, first + at / channels});
     }
   });
 

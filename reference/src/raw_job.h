@@ -5,6 +5,7 @@
 // gathered into runs, a cache line of channels at a time.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <vector>
@@ -90,6 +91,16 @@ private:
     return rows.length == 1 ? i * rows.stride : i / rows.length * rows.stride + i % rows.length;
   }
   double near_mean(const View& x) const;
+  /// A number that may be a shift: where the first test computes in float, it is a float.
+  double as_shift(double v) const {
+    return t_.data.bytes == 2 ? static_cast<double>(static_cast<float>(v)) : v;
+  }
+  /// draw(), and no line where the first test could not use it.
+  void draw_usable(std::int64_t c, Known& known) const {
+    draw(c, known);
+    if (t_.data.bytes == 2 && known.line && !std::isfinite(known.line->float_error))
+      known.line.reset();
+  }
   void know(std::int64_t c, const Channel& v, Known& known) const;
   void know_precisely(std::int64_t c, const Channel& v, Known& known) const;
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "lanes.h"
+#include "normproof/reference/certified.h"
 
 namespace normproof::reference {
 
@@ -17,7 +18,8 @@ namespace normproof::reference {
 inline constexpr std::int64_t fold_rows = 8;
 inline constexpr double fold_depth = 10;
 
-/// Sums over one channel of d = x - shift and w (dy, or nothing), each as hi + lo.
+/// Sums over one channel of d = x - shift and w (dy, or nothing), each as hi + lo. With w the sum of d is not
+/// formed, and those of d^2 and w^2 are norms, good to a part in a million.
 struct Moments {
   double d[2] = {};   ///< sum d
   double dd[2] = {};  ///< sum d^2
@@ -26,6 +28,7 @@ struct Moments {
   double ww[2] = {};  ///< sum w^2
   double most_d = 0;  ///< max |d|
   double most_w = 0;
+  std::int64_t deepest = 0;  ///< additions in the deepest lane of precise sums
 };
 
 /// The truth of an element in double: slope d + weight w + constant with d = x - shift, off by at most
@@ -38,11 +41,9 @@ struct Line {
   double constant = 0;
   double centre = 0;
   double error = 0;
+  double float_error = 0;  ///< the same where the form is evaluated in float; infinite where it cannot be
   double error_0 = 0, error_d = 0, error_own = 0, error_w = 0;
 };
-
-/// Where results go by way of float (16-bit formats), what its subnormals add.
-inline constexpr double least_float_spread = 0x1p-148;
 
 /// Lines of many channels, by the member (padded): what the columns read.
 struct Lines {
@@ -54,7 +55,7 @@ struct Lines {
 };
 
 /// Moments of many channels, by the member: each array is padded to a multiple of column_padding.
-inline constexpr std::int64_t column_padding = 8;
+inline constexpr std::int64_t column_padding = 16;
 struct ColumnMoments {
   double* d[2];
   double* dd[2];
@@ -71,7 +72,7 @@ struct Rows {
 };
 
 struct RawLanes {
-  /// Sums of rows in double, folded every fold_depth additions; w may be null.
+  /// Sums of rows in double, folded after fold_rows additions; w may be null.
   void (*row_moments)(const void* x, const void* w, const Rows&, double shift, Moments&);
   /// The same in double-double throughout.
   void (*row_moments_precise)(const void* x, const void* w, const Rows&, double shift, Moments&);
@@ -85,9 +86,11 @@ struct RawLanes {
   /// As row_moments for `channels` columns of `rows` rows; shifts are padded too.
   void (*column_moments)(const void* x, const void* w, std::int64_t rows, std::int64_t stride,
                          std::int64_t channels, const double* shifts, const ColumnMoments&);
-  /// Writes one row; the channels in doubt go to `open`.
-  std::int64_t (*column_elements)(const void* x, const void* w, void* y, std::int64_t channels, const Lines&,
-                                  std::int64_t* open);
+  /// Writes the rows; the indices (row * channels + channel) in doubt go to `open`.
+  std::int64_t (*column_elements)(const void* x, const void* w, std::int64_t rows, std::int64_t in, void* y,
+                                  std::int64_t out, std::int64_t channels, const Lines&, std::int64_t* open);
+  /// steps_between.
+  Steps (*steps)(const void* truth, const void* got, std::int64_t n);
   /// The double of a stored value, and back (of a value that the format holds).
   double (*load)(const void* x, std::int64_t place);
   void (*store)(void* y, std::int64_t place, double value);

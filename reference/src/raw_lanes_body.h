@@ -23,6 +23,12 @@ typedef std::int64_t Longs __attribute__((vector_size(8 * width)));
 typedef float Floats __attribute__((vector_size(4 * width)));
 typedef std::uint32_t Words __attribute__((vector_size(4 * width)));
 typedef std::uint16_t Halves __attribute__((vector_size(2 * width)));
+// Twice as many floats fill a vector.
+constexpr int float_width = 2 * width;
+typedef float Singles __attribute__((vector_size(4 * float_width)));
+typedef std::uint32_t SingleBits __attribute__((vector_size(4 * float_width)));
+typedef std::uint16_t ManyHalves __attribute__((vector_size(2 * float_width)));
+typedef double ManyDoubles __attribute__((vector_size(8 * float_width)));
 
 inline Doubles all(double v) {
   return v - Doubles{};
@@ -36,6 +42,18 @@ inline Doubles fma(Doubles a, Doubles b, Doubles c) {
   Doubles r{};
   for (int k = 0; k < width; ++k)
     r[k] = __builtin_fma(a[k], b[k], c[k]);
+  return r;
+#endif
+}
+inline Singles fma(Singles a, Singles b, Singles c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_ps(a, b, c);
+#else
+  Singles r{};
+  for (int k = 0; k < float_width; ++k)
+    r[k] = __builtin_fmaf(a[k], b[k], c[k]);
   return r;
 #endif
 }
@@ -70,6 +88,13 @@ inline Doubles widened(Floats v) {
 }
 struct Pairs {
   Doubles hi{}, lo{};
+  /// Adds v + e, e below an ulp of v; exact but for two roundings on the way to lo.
+  void add(Doubles v, Doubles e) {
+    const Doubles s = hi + v;
+    const Doubles t = s - hi;
+    lo += ((hi - (s - t)) + (v - t)) + e;
+    hi = s;
+  }
   /// Exact but for the rounding of lo.
   void add(Doubles v) {
     const Doubles s = hi + v;
@@ -78,71 +103,106 @@ struct Pairs {
     hi = s;
   }
 };
-/// A double-double sum of the lanes on top of `to`.
+/// A double-double sum of the lanes, joined pairwise, on top of `to`.
 inline void collect(const Pairs& p, double* to) {
-  Pair total{to[0], to[1]};
+  Pair lanes[width];
   for (int k = 0; k < width; ++k)
-    total = sum(total, two_sum(p.hi[k], p.lo[k]));
+    lanes[k] = two_sum(p.hi[k], p.lo[k]);
+  for (int half = width / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k)
+      lanes[k] = sum(lanes[k], lanes[k + half]);
+  const Pair total = sum({to[0], to[1]}, lanes[0]);
   to[0] = total.hi;
   to[1] = total.lo;
 }
 
 // --- storage types ---
 
-/// Read and write `width` values, or fewer at the end of a run. `narrow` gives stored bits.
+/// The arithmetic of a format's first test: how its vectors are filled.
+struct InDouble {
+  using Vector = Doubles;
+  static constexpr int lanes = width;
+  static Vector same(double v) { return all(v); }
+  static Vector of(const double* p) {
+    Vector v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  }
+};
+struct InFloat {
+  using Vector = Singles;
+  static constexpr int lanes = float_width;
+  static Vector same(double v) { return static_cast<float>(v) - Vector{}; }
+  static Vector of(const double* p) {
+    ManyDoubles v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, Singles);
+  }
+};
+
+/// Reads `width` values for the sums, a vector of its arithmetic for the test, or one; `narrow` gives stored
+/// bits.
 struct OfF32 {
   using Raw = float;
   using Bits = Words;
-  static constexpr double spread = 0;  // conversion from double rounds once
-  static constexpr double least_spread = 0;
+  using Arithmetic = InDouble;
+  static constexpr int mantissa = 23;
   static Doubles widen(Floats v) { return widened(v); }
   static Doubles load(const Raw* p) {
     Floats v;
     __builtin_memcpy(&v, p, sizeof v);
     return widen(v);
   }
+  static Doubles read(const Raw* p) { return load(p); }
+  static double one(Raw v) { return static_cast<double>(v); }
   static Bits narrow(Doubles v) { return (Bits) __builtin_convertvector(v, Floats); }
 };
 
 struct OfF64 {
   using Raw = double;
   using Bits = Longs;
-  static constexpr double spread = 0;
-  static constexpr double least_spread = 0;
+  using Arithmetic = InDouble;
+  static constexpr int mantissa = 52;
   static Doubles load(const Raw* p) {
     Doubles v;
     __builtin_memcpy(&v, p, sizeof v);
     return v;
   }
+  static Doubles read(const Raw* p) { return load(p); }
+  static double one(Raw v) { return v; }
   static Bits narrow(Doubles v) { return (Bits)v; }
 };
 
-/// The 16-bit formats are reached by way of float. Rounded twice a value may go astray, so both ends of the
-/// interval are moved apart by a float's rounding first: each then rounds to a float outside, and equal
-/// results are right.
-constexpr double float_spread = 0x1p-23;
-
+/// The 16-bit formats are tested in float: half their digits are still to spare.
 struct OfBf16 {
   using Raw = std::uint16_t;
-  using Bits = Halves;
-  static constexpr double spread = float_spread;
-  static constexpr double least_spread = least_float_spread;
+  using Bits = ManyHalves;
+  using Arithmetic = InFloat;
+  static constexpr int mantissa = 7;
   static Doubles load(const Raw* p) {
     Halves v;
     __builtin_memcpy(&v, p, sizeof v);
     return OfF32::widen((Floats)(__builtin_convertvector(v, Words) << 16));
   }
-  static Bits narrow(Doubles v) {
-    const Words w = OfF32::narrow(v);
-    return __builtin_convertvector((w + 0x7fff + ((w >> 16) & 1)) >> 16, Halves);
+  static Singles read(const Raw* p) {
+    ManyHalves v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return (Singles)(__builtin_convertvector(v, SingleBits) << 16);
+  }
+  static double one(Raw v) {
+    return static_cast<double>(__builtin_bit_cast(float, static_cast<std::uint32_t>(v) << 16));
+  }
+  static Bits narrow(Singles v) {
+    const SingleBits w = (SingleBits)v;
+    return __builtin_convertvector((w + 0x7fff + ((w >> 16) & 1)) >> 16, ManyHalves);
   }
 };
 
 struct OfF16 {
   using Raw = std::uint16_t;
-  using Bits = Halves;
-  static constexpr double spread = float_spread;
-  static constexpr double least_spread = least_float_spread;
+  using Bits = ManyHalves;
+  using Arithmetic = InFloat;
+  static constexpr int mantissa = 10;
   static Doubles load(const Raw* p) {
     Halves v;
     __builtin_memcpy(&v, p, sizeof v);
@@ -158,22 +218,36 @@ struct OfF16 {
     return r;
 #endif
   }
-  static Bits narrow(Doubles v) {
+  static Singles read(const Raw* p) {
+    ManyHalves v;
+    __builtin_memcpy(&v, p, sizeof v);
 #if defined(__AVX512F__)
-    return (Halves)_mm256_cvtps_ph((__m256)OfF32::narrow(v), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm512_maskz_cvtph_ps(0xffff, (__m256i)v);
 #elif defined(__AVX2__)
-    const __m128i h = _mm_cvtps_ph((__m128)OfF32::narrow(v), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    return __builtin_bit_cast(Halves, static_cast<std::int64_t>(h[0]));
+    return _mm256_cvtph_ps((__m128i)v);
+#else
+    Singles r{};
+    for (int k = 0; k < float_width; ++k)
+      r[k] = static_cast<float>(decode_half(v[k]));
+    return r;
+#endif
+  }
+  static double one(Raw v) { return decode_half(v); }
+  static Bits narrow(Singles v) {
+#if defined(__AVX512F__)
+    return (Bits)_mm512_maskz_cvtps_ph(0xffff, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+    return (Bits)_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
     Bits r{};
-    for (int k = 0; k < width; ++k)
-      r[k] = encode_half(static_cast<double>(static_cast<float>(v[k])));
+    for (int k = 0; k < float_width; ++k)
+      r[k] = encode_half(static_cast<double>(v[k]));
     return r;
 #endif
   }
 
 private:
-  [[maybe_unused]] static double decode_half(std::uint16_t bits) {
+  static double decode_half(std::uint16_t bits) {
     const int field = (bits >> 10) & 31;
     const double fraction = bits & 1023;
     const double scale =
@@ -214,6 +288,15 @@ template <class T>
 inline Doubles load_some(const typename T::Raw* p, std::int64_t count) {
   return count >= width ? T::load(p) : load_part<T>(p, count);
 }
+/// The same for the first test.
+template <class T>
+typename T::Arithmetic::Vector read_part(const typename T::Raw* p, std::int64_t count) {
+  typename T::Raw buffer[T::Arithmetic::lanes] = {};
+  for (int k = 0; k < T::Arithmetic::lanes; ++k)
+    if (k < count)
+      buffer[k] = p[k];
+  return T::read(buffer);
+}
 inline Doubles doubles_at(const double* p) {
   return OfF64::load(p);
 }
@@ -228,17 +311,18 @@ inline void prefetch(const Raw* p) {
 
 // --- sums along rows ---
 
-/// Partial sums in plain doubles.
+/// Partial sums in plain doubles. With weights the sum of d is not wanted, and d^2 and w^2 are but norms.
 struct Partial {
   Doubles d{}, dd{}, w{}, wd{}, ww{};
 };
 
 template <bool Weighted>
 inline void take(Partial& s, Doubles& most_d, Doubles& most_w, Doubles d, Doubles w) {
-  s.d += d;
   s.dd = fma(d, d, s.dd);
   most_d = larger_magnitude(most_d, d);
-  if constexpr (Weighted) {
+  if constexpr (!Weighted) {
+    s.d += d;
+  } else {
     s.w += w;
     s.wd = fma(w, d, s.wd);
     s.ww = fma(w, w, s.ww);
@@ -249,9 +333,10 @@ inline void take(Partial& s, Doubles& most_d, Doubles& most_w, Doubles d, Double
 template <bool Weighted>
 inline Partial joined(const Partial& a, const Partial& b) {
   Partial s;
-  s.d = a.d + b.d;
   s.dd = a.dd + b.dd;
-  if constexpr (Weighted) {
+  if constexpr (!Weighted) {
+    s.d = a.d + b.d;
+  } else {
     s.w = a.w + b.w;
     s.wd = a.wd + b.wd;
     s.ww = a.ww + b.ww;
@@ -265,12 +350,14 @@ struct Folded {
 };
 template <bool Weighted>
 inline void fold(Folded& to, const Partial& s) {
-  to.d.add(s.d);
-  to.dd.add(s.dd);
-  if constexpr (Weighted) {
+  if constexpr (!Weighted) {
+    to.d.add(s.d);
+    to.dd.add(s.dd);
+  } else {
+    to.dd.hi += s.dd;
     to.w.add(s.w);
     to.wd.add(s.wd);
-    to.ww.add(s.ww);
+    to.ww.hi += s.ww;
   }
 }
 template <bool Weighted>
@@ -367,51 +454,91 @@ void row_moments(const void* x, const void* w, const Rows& rows, double shift, M
 }
 
 /// d = hi + lo exactly; adds the products with their errors.
-template <bool Weighted>
+template <bool Weighted, bool Shifted>
 inline void take_precisely(Folded& s, Doubles x, Doubles minus_k, Doubles w, std::int64_t count) {
-  const Doubles sum_ = x + minus_k;
-  const Doubles t = sum_ - x;
-  Doubles d = sum_;
-  Doubles e = (x - (sum_ - t)) + (minus_k - t);
-  if (count < width) {
-    d = cut(d, count);
-    e = cut(e, count);
-    w = cut(w, count);
+  Doubles d = x;
+  Doubles e{};
+  if constexpr (Shifted) {
+    d = x + minus_k;
+    const Doubles t = d - x;
+    e = (x - (d - t)) + (minus_k - t);
+    if (count < width) {
+      d = cut(d, count);
+      e = cut(e, count);
+    }
   }
-  s.d.add(d);
-  s.d.lo += e;
-  const Doubles square = d * d;
-  s.dd.add(square);
-  s.dd.lo += fma(d, d, -square) + (d + d) * e;
+  if constexpr (Weighted) {
+    s.dd.hi = fma(d, d, s.dd.hi);
+  } else {
+    const Doubles square = d * d;
+    const Doubles rest = fma(d, d, -square);
+    if constexpr (Shifted) {
+      s.d.add(d, e);
+      s.dd.add(square, rest + (d + d) * e);
+    } else {
+      s.d.add(d);
+      s.dd.add(square, rest);
+    }
+  }
   s.most_d = larger_magnitude(s.most_d, d);
   if constexpr (Weighted) {
     s.w.add(w);
     const Doubles product = w * d;
-    s.wd.add(product);
-    s.wd.lo += fma(w, d, -product) + w * e;
-    s.ww = {fma(w, w, s.ww.hi), s.ww.lo};
+    const Doubles product_rest = fma(w, d, -product);
+    if constexpr (Shifted)
+      s.wd.add(product, product_rest + w * e);
+    else
+      s.wd.add(product, product_rest);
+    s.ww.hi = fma(w, w, s.ww.hi);
     s.most_w = larger_magnitude(s.most_w, w);
   }
 }
 
-template <class T, bool Weighted>
+/// lo back to half a place of hi: it collects no more than a block's errors, so the bound grows with n, not
+/// n^2.
+template <bool Weighted>
+inline void renormalise(Folded& s) {
+  const auto one = [](Pairs& p) {
+    const Doubles hi = p.hi;
+    const Doubles lo = p.lo;
+    p = {hi, Doubles{}};
+    p.add(lo);
+  };
+  one(Weighted ? s.w : s.d);
+  one(Weighted ? s.wd : s.dd);
+}
+
+template <class T, bool Weighted, bool Shifted>
 void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, const Rows& rows, double shift,
                         Moments& to) {
   constexpr int unroll = 2;
+  constexpr std::int64_t renormalised = 16;  // additions at most before lo is taken back
   const Doubles k = all(-shift);
   Folded folded[unroll];
+  std::int64_t pending = 0;
+  const auto count_one = [&] {
+    ++to.deepest;
+    if (++pending < renormalised)
+      return;
+    pending = 0;
+    for (Folded& one : folded)
+      renormalise<Weighted>(one);
+  };
   for (std::int64_t row = 0; row < rows.rows; ++row) {
     const typename T::Raw* px = x + row * rows.stride;
     const typename T::Raw* pw = Weighted ? w + row * rows.stride : px;
     std::int64_t i = 0;
-    for (; i + unroll * width <= rows.length; i += unroll * width)
+    for (; i + unroll * width <= rows.length; i += unroll * width) {
       for (int j = 0; j < unroll; ++j)
-        take_precisely<Weighted>(folded[j], T::load(px + i + j * width), k,
-                                 Weighted ? T::load(pw + i + j * width) : Doubles{}, width);
+        take_precisely<Weighted, Shifted>(folded[j], T::load(px + i + j * width), k,
+                                          Weighted ? T::load(pw + i + j * width) : Doubles{}, width);
+      count_one();
+    }
     for (; i < rows.length; i += width) {
       const std::int64_t count = rows.length - i;
-      take_precisely<Weighted>(folded[0], load_some<T>(px + i, count), k,
-                               Weighted ? load_some<T>(pw + i, count) : Doubles{}, count);
+      take_precisely<Weighted, Shifted>(folded[0], load_some<T>(px + i, count), k,
+                                        Weighted ? load_some<T>(pw + i, count) : Doubles{}, count);
+      count_one();
     }
   }
   for (const Folded& one : folded)
@@ -421,10 +548,13 @@ void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, cons
 template <class T>
 void row_moments_precise(const void* x, const void* w, const Rows& rows, double shift, Moments& to) {
   using Raw = typename T::Raw;
-  if (w != nullptr)
-    sum_rows_precisely<T, true>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows, shift, to);
-  else
-    sum_rows_precisely<T, false>(static_cast<const Raw*>(x), nullptr, rows, shift, to);
+  where_shifted(shift, [&](auto shifted) {
+    if (w != nullptr)
+      sum_rows_precisely<T, true, shifted.value>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows,
+                                                 shift, to);
+    else
+      sum_rows_precisely<T, false, shifted.value>(static_cast<const Raw*>(x), nullptr, rows, shift, to);
+  });
 }
 
 // --- elements by the fast test ---
@@ -453,38 +583,34 @@ template <class T>
 struct Ends {
   typename T::Bits low, high;
 };
-template <class T, bool Weighted, bool Shifted = true>
-inline Ends<T> ends(Doubles x, Doubles w, Doubles shift, Doubles slope, Doubles weight, Doubles low_constant,
-                    Doubles high_constant) {
-  const Doubles d = Shifted ? x - shift : x;
-  Doubles low = low_constant;
-  Doubles high = high_constant;
+template <class T, bool Weighted, bool Shifted = true, class V = typename T::Arithmetic::Vector>
+inline Ends<T> ends(V x, V w, V shift, V slope, V weight, V low, V high) {
+  const V d = Shifted ? x - shift : x;
   if constexpr (Weighted) {
     low = fma(w, weight, low);
     high = fma(w, weight, high);
   }
-  low = fma(d, slope, low);
-  high = fma(d, slope, high);
-  if constexpr (T::spread != 0) {
-    const Doubles more = all(T::spread);
-    low = low - more * magnitude(low);
-    high = high + more * magnitude(high);
-  }
-  return {T::narrow(low), T::narrow(high)};
+  return {T::narrow(fma(d, slope, low)), T::narrow(fma(d, slope, high))};
 }
 
 template <class T, bool Weighted, bool Shifted>
 std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& in,
                               typename T::Raw* y, const Rows& out, const Line& line, std::int64_t* open) {
+  using A = typename T::Arithmetic;
+  using V = typename A::Vector;
   constexpr int unroll = 8;
-  const Doubles shift = all(line.shift);
-  const Doubles slope = all(line.slope);
-  const Doubles weight = all(line.weight);
-  const double error = line.error + T::least_spread;
-  const Doubles low = all(line.constant - error);
-  const Doubles high = all(line.constant + error);
+  constexpr int lanes_of_one = A::lanes;
+  const V shift = A::same(line.shift);
+  const V slope = A::same(line.slope);
+  const V weight = A::same(line.weight);
+  const double error = sizeof(V{}[0]) == sizeof(float) ? line.float_error : line.error;
+  const V low = A::same(line.constant - error);
+  const V high = A::same(line.constant + error);
   std::int64_t doubtful = 0;
-  const auto note = [&](std::int64_t first, int count, const typename T::Bits& difference) {
+  const auto note = [&](std::int64_t first, int count, const Ends<T>& e) {
+    const typename T::Bits difference = e.low ^ e.high;
+    if (!any_set(difference)) [[likely]]
+      return;
     for (int k = 0; k < count; ++k)
       if (difference[k] != 0)
         open[doubtful++] = first + k;
@@ -497,31 +623,32 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
     const std::int64_t ahead = row + 1 < in.rows ? out.stride : 0;
     std::int64_t i = 0;
     const auto both = [&](std::int64_t at) {
-      return ends<T, Weighted, Shifted>(T::load(px + at), Weighted ? T::load(pw + at) : Doubles{}, shift,
-                                        slope, weight, low, high);
+      return ends<T, Weighted, Shifted>(T::read(px + at), Weighted ? T::read(pw + at) : V{}, shift, slope,
+                                        weight, low, high);
     };
-    for (; i + unroll * width <= in.length; i += unroll * width) {
+    for (; i + unroll * lanes_of_one <= in.length; i += unroll * lanes_of_one) {
       typename T::Bits any{};
-      prefetch<unroll * width>(py + i + ahead);
+      prefetch<unroll * lanes_of_one>(py + i + ahead);
       for (int j = 0; j < unroll; ++j) {
-        const Ends<T> e = both(i + j * width);
+        const Ends<T> e = both(i + j * lanes_of_one);
         any |= e.low ^ e.high;
-        __builtin_memcpy(py + i + j * width, &e.low, sizeof e.low);
+        __builtin_memcpy(py + i + j * lanes_of_one, &e.low, sizeof e.low);
       }
       if (any_set(any)) [[unlikely]]
         for (int j = 0; j < unroll; ++j) {
-          const Ends<T> e = both(i + j * width);
-          note(base + i + j * width, width, e.low ^ e.high);
+          note(base + i + j * lanes_of_one, lanes_of_one, both(i + j * lanes_of_one));
         }
     }
-    for (; i < in.length; i += width) {
+    for (; i < in.length; i += lanes_of_one) {
       const std::int64_t rest = in.length - i;
-      const int count = rest < width ? static_cast<int>(rest) : width;
+      const int count = rest < lanes_of_one ? static_cast<int>(rest) : lanes_of_one;
+      const auto some = [&](const typename T::Raw* p) {
+        return count == lanes_of_one ? T::read(p) : read_part<T>(p, count);
+      };
       const Ends<T> e =
-          ends<T, Weighted>(load_some<T>(px + i, count), Weighted ? load_some<T>(pw + i, count) : Doubles{},
-                            shift, slope, weight, low, high);
+          ends<T, Weighted>(some(px + i), Weighted ? some(pw + i) : V{}, shift, slope, weight, low, high);
       __builtin_memcpy(py + i, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
-      note(base + i, count, e.low ^ e.high);
+      note(base + i, count, e);
     }
   }
   return doubtful;
@@ -556,7 +683,7 @@ inline Pairs products(const Pairs& a, const Pairs& b) {
   return {p, fma(a.hi, b.hi, -p) + (a.hi * b.lo + a.lo * b.hi)};
 }
 
-template <bool Weighted>
+template <bool Weighted, bool Shifted>
 std::int64_t precise_elements(const double* x, const double* w, const Rows& in, double* y, const Rows& out,
                               const Form& form, double error, std::int64_t* open) {
   const Pairs constant{all(form.hi[0]), all(form.lo[0])};
@@ -570,16 +697,24 @@ std::int64_t precise_elements(const double* x, const double* w, const Rows& in, 
     const double* pw = Weighted ? w + row * in.stride : px;
     double* py = y + row * out.stride;
     for (std::int64_t i = 0; i < in.length; i += width) {
-      const std::int64_t rest = in.length - i;
-      const int count = rest < width ? static_cast<int>(rest) : width;
+      const std::int64_t after = in.length - i;
+      const int count = after < width ? static_cast<int>(after) : width;
       const auto at = [&](const double* p) {
         return count == width ? OfF64::load(p) : load_some<OfF64>(p, count);
       };
-      Pairs t = sums(constant, products(slope, two_sums(at(px + i), minus_shift)));
+      // The last sum is left open: hi and what belongs to it are joined when both ends are rounded.
+      const Pairs d = Shifted ? two_sums(at(px + i), minus_shift) : Pairs{at(px + i), Doubles{}};
+      Pairs t = constant;
       if constexpr (Weighted)
         t = sums(t, products(weight, {at(pw + i), Doubles{}}));
-      const Doubles low = t.hi + (t.lo - wide);
-      const Doubles high = t.hi + (t.lo + wide);
+      const Doubles p = slope.hi * d.hi;
+      Doubles rest = fma(slope.hi, d.hi, -p) + slope.lo * d.hi;
+      if constexpr (Shifted)
+        rest += slope.hi * d.lo;
+      const Pairs s = two_sums(t.hi, p);
+      rest = s.lo + (t.lo + rest);
+      const Doubles low = s.hi + (rest - wide);
+      const Doubles high = s.hi + (rest + wide);
       __builtin_memcpy(py + i, &low, sizeof(double) * static_cast<unsigned>(count));
       const Longs difference = (Longs)low ^ (Longs)high;
       if (any_set(difference)) [[unlikely]]
@@ -593,11 +728,14 @@ std::int64_t precise_elements(const double* x, const double* w, const Rows& in, 
 
 std::int64_t row_elements_precise(const void* x, const void* w, const Rows& in, void* y, const Rows& out,
                                   const Form& form, double error, std::int64_t* open) {
-  if (w != nullptr)
-    return precise_elements<true>(static_cast<const double*>(x), static_cast<const double*>(w), in,
-                                  static_cast<double*>(y), out, form, error, open);
-  return precise_elements<false>(static_cast<const double*>(x), nullptr, in, static_cast<double*>(y), out,
-                                 form, error, open);
+  return where_shifted(form.shift, [&](auto shifted) {
+    const auto* px = static_cast<const double*>(x);
+    auto* py = static_cast<double*>(y);
+    if (w != nullptr)
+      return precise_elements<true, shifted.value>(px, static_cast<const double*>(w), in, py, out, form,
+                                                   error, open);
+    return precise_elements<false, shifted.value>(px, nullptr, in, py, out, form, error, open);
+  });
 }
 
 // --- columns: every lane a channel ---
@@ -608,40 +746,59 @@ inline void fold_at(double* const* sums, std::int64_t at, Doubles v) {
   __builtin_memcpy(sums[0] + at, &p.hi, sizeof p.hi);
   __builtin_memcpy(sums[1] + at, &p.lo, sizeof p.lo);
 }
+inline void add_at(double* to, std::int64_t at, Doubles v) {
+  const Doubles total = doubles_at(to + at) + v;
+  __builtin_memcpy(to + at, &total, sizeof total);
+}
 inline void raise_at(double* most, std::int64_t at, Doubles v) {
   const Doubles raised = larger(doubles_at(most + at), v);
   __builtin_memcpy(most + at, &raised, sizeof raised);
 }
 
-/// `unroll` vectors of channels over fold_rows rows at most; the last may hold only `count` channels.
-template <class T, bool Weighted, std::int64_t unroll>
+/// Rows of columns that are summed before they are folded: chains of fold_rows, joined like unrolled sums.
+constexpr int column_chains = 4;
+constexpr std::int64_t column_depth = column_chains * fold_rows;
+
+/// `unroll` vectors of channels over column_depth rows at most; the last may hold only `count` channels.
+template <class T, bool Weighted, int unroll>
 inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
                          std::int64_t stride, std::int64_t first, std::int64_t count, const double* shifts,
                          const ColumnMoments& to) {
   constexpr auto size = static_cast<std::size_t>(unroll);
   Doubles shift[size];
-  Partial s[size];
+  Partial s[column_chains][size];
   Doubles most_d[size]{}, most_w[size]{};
-  for (std::int64_t j = 0; j < unroll; ++j)
+  for (int j = 0; j < unroll; ++j)
     shift[j] = doubles_at(shifts + first + j * width);
   const auto at = [&](const typename T::Raw* p) {
     return unroll > 1 || count >= width ? T::load(p) : load_some<T>(p, count);
   };
-  for (std::int64_t row = 0; row < rows; ++row)
-    for (std::int64_t j = 0; j < unroll; ++j) {
-      const std::int64_t place = row * stride + first + j * width;
-      take<Weighted>(s[j], most_d[j], most_w[j], at(x + place) - shift[j],
-                     Weighted ? at(w + place) : Doubles{});
-    }
-  for (std::int64_t j = 0; j < unroll; ++j) {
+  for (int chain = 0; chain < column_chains; ++chain) {
+    const std::int64_t start = chain * fold_rows;
+    const std::int64_t end = start + fold_rows < rows ? start + fold_rows : rows;
+    Partial sums_[size];
+    for (std::int64_t row = start; row < end; ++row)
+      for (int j = 0; j < unroll; ++j) {
+        const std::int64_t place = row * stride + first + j * width;
+        take<Weighted>(sums_[j], most_d[j], most_w[j], at(x + place) - shift[j],
+                       Weighted ? at(w + place) : Doubles{});
+      }
+    for (int j = 0; j < unroll; ++j)
+      s[chain][j] = sums_[j];
+  }
+  for (int j = 0; j < unroll; ++j) {
     const std::int64_t place = first + j * width;
-    fold_at(to.d, place, s[j].d);
-    fold_at(to.dd, place, s[j].dd);
+    const Partial all_of =
+        joined<Weighted>(joined<Weighted>(s[0][j], s[1][j]), joined<Weighted>(s[2][j], s[3][j]));
     raise_at(to.most_d, place, most_d[j]);
-    if constexpr (Weighted) {
-      fold_at(to.w, place, s[j].w);
-      fold_at(to.wd, place, s[j].wd);
-      fold_at(to.ww, place, s[j].ww);
+    if constexpr (!Weighted) {
+      fold_at(to.d, place, all_of.d);
+      fold_at(to.dd, place, all_of.dd);
+    } else {
+      fold_at(to.w, place, all_of.w);
+      fold_at(to.wd, place, all_of.wd);
+      add_at(to.dd[0], place, all_of.dd);
+      add_at(to.ww[0], place, all_of.ww);
       raise_at(to.most_w, place, most_w[j]);
     }
   }
@@ -650,16 +807,17 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
 template <class T, bool Weighted>
 void sum_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows, std::int64_t stride,
                  std::int64_t channels, const double* shifts, const ColumnMoments& to) {
-  constexpr int unroll = Weighted ? 2 : 4;
-  for (std::int64_t row = 0; row < rows; row += fold_rows) {
-    const std::int64_t deep = rows - row < fold_rows ? rows - row : fold_rows;
+  constexpr int unroll = 2;
+  const ColumnMoments own = to;  // the stores cannot change these
+  for (std::int64_t row = 0; row < rows; row += column_depth) {
+    const std::int64_t deep = rows - row < column_depth ? rows - row : column_depth;
     const typename T::Raw* px = x + row * stride;
     const typename T::Raw* pw = Weighted ? w + row * stride : nullptr;
     std::int64_t c = 0;
     for (; c + unroll * width <= channels; c += unroll * width)
-      column_group<T, Weighted, unroll>(px, pw, deep, stride, c, width, shifts, to);
+      column_group<T, Weighted, unroll>(px, pw, deep, stride, c, width, shifts, own);
     for (; c < channels; c += width)
-      column_group<T, Weighted, 1>(px, pw, deep, stride, c, channels - c, shifts, to);
+      column_group<T, Weighted, 1>(px, pw, deep, stride, c, channels - c, shifts, own);
   }
 }
 
@@ -674,68 +832,164 @@ void column_moments(const void* x, const void* w, std::int64_t rows, std::int64_
     sum_columns<T, false>(static_cast<const Raw*>(x), nullptr, rows, stride, channels, shifts, to);
 }
 
-template <class T, bool Weighted>
-std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, typename T::Raw* y,
-                                 std::int64_t channels, const Lines& lines, std::int64_t* open) {
+/// The lines of a vector of channels.
+template <class V>
+struct ColumnLines {
+  V shift, slope, weight, low, high;
+};
+
+/// `unroll` vectors of channels down the rows; the last may hold only `count` channels. Indices are
+/// row * channels + channel.
+template <class T, bool Weighted, int unroll>
+inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
+                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
+                                 std::int64_t c, std::int64_t count, const Lines& lines, std::int64_t* open) {
+  using A = typename T::Arithmetic;
+  using V = typename A::Vector;
+  ColumnLines<V> of[static_cast<std::size_t>(unroll)];
+  for (int j = 0; j < unroll; ++j) {
+    const std::int64_t at = c + j * A::lanes;
+    of[j] = {A::of(lines.shift + at), A::of(lines.slope + at), Weighted ? A::of(lines.weight + at) : V{},
+             A::of(lines.low + at), A::of(lines.high + at)};
+  }
   std::int64_t doubtful = 0;
-  const auto some = [&](std::int64_t c, std::int64_t count) {
-    const auto per_channel = [&](const double* p) {
-      return doubles_at(p + c);
+  const auto both = [&](std::int64_t row, int j) {
+    const std::int64_t at = row * in + c + j * A::lanes;
+    const auto value = [&](const typename T::Raw* p) {
+      return unroll > 1 || count >= A::lanes ? T::read(p) : read_part<T>(p, count);
     };
-    const auto at = [&](const typename T::Raw* p) {
-      return count >= width ? T::load(p + c) : load_some<T>(p + c, count);
-    };
-    return ends<T, Weighted>(at(x), Weighted ? at(w) : Doubles{}, per_channel(lines.shift),
-                             per_channel(lines.slope), Weighted ? per_channel(lines.weight) : Doubles{},
-                             per_channel(lines.low), per_channel(lines.high));
+    return ends<T, Weighted>(value(x + at), Weighted ? value(w + at) : V{}, of[j].shift, of[j].slope,
+                             of[j].weight, of[j].low, of[j].high);
   };
-  std::int64_t c = 0;
-  constexpr int unroll = 4;
-  for (; c + unroll * width <= channels; c += unroll * width) {
+  for (std::int64_t row = 0; row < rows; ++row) {
     typename T::Bits any{};
     for (int j = 0; j < unroll; ++j) {
-      const Ends<T> e = some(c + j * width, width);
+      const auto e = both(row, j);
       any |= e.low ^ e.high;
-      __builtin_memcpy(y + c + j * width, &e.low, sizeof e.low);
+      typename T::Raw* const to = y + row * out + c + j * A::lanes;
+      if (unroll > 1 || count >= A::lanes)
+        __builtin_memcpy(to, &e.low, sizeof e.low);
+      else
+        __builtin_memcpy(to, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
     }
     if (any_set(any)) [[unlikely]]
       for (int j = 0; j < unroll; ++j) {
-        const Ends<T> e = some(c + j * width, width);
-        for (int k = 0; k < width; ++k)
-          if (e.low[k] != e.high[k])
-            open[doubtful++] = c + j * width + k;
+        const auto e = both(row, j);
+        if (any_set(e.low ^ e.high))
+          for (int k = 0; k < A::lanes; ++k)
+            if (k < count && e.low[k] != e.high[k])
+              open[doubtful++] = row * channels + c + j * A::lanes + k;
       }
   }
-  for (; c < channels; c += width) {
-    const std::int64_t rest = channels - c;
-    const int count = rest < width ? static_cast<int>(rest) : width;
-    const Ends<T> e = some(c, count);
-    __builtin_memcpy(y + c, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
-    for (int k = 0; k < count; ++k)
-      if (e.low[k] != e.high[k])
-        open[doubtful++] = c + k;
+  return doubtful;
+}
+
+template <class T, bool Weighted>
+std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
+                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
+                                 const Lines& lines, std::int64_t* open) {
+  constexpr std::int64_t together = 16;  // rows of a strip: lines stay in registers, rows in the cache
+  constexpr std::int64_t lanes_of_one = T::Arithmetic::lanes;
+  constexpr int unroll = 2;
+  std::int64_t doubtful = 0;
+  for (std::int64_t row = 0; row < rows; row += together) {
+    const std::int64_t some = rows - row < together ? rows - row : together;
+    const typename T::Raw* px = x + row * in;
+    const typename T::Raw* pw = Weighted ? w + row * in : nullptr;
+    typename T::Raw* py = y + row * out;
+    const std::int64_t before = doubtful;
+    std::int64_t c = 0;
+    for (; c + unroll * lanes_of_one <= channels; c += unroll * lanes_of_one)
+      doubtful += column_strip<T, Weighted, unroll>(px, pw, some, in, py, out, channels, c, lanes_of_one,
+                                                    lines, open + doubtful);
+    for (; c < channels; c += lanes_of_one)
+      doubtful += column_strip<T, Weighted, 1>(px, pw, some, in, py, out, channels, c, channels - c, lines,
+                                               open + doubtful);
+    for (std::int64_t k = before; k < doubtful; ++k)
+      open[k] += row * channels;
   }
   return doubtful;
 }
 
 template <class T>
-std::int64_t column_elements(const void* x, const void* w, void* y, std::int64_t channels, const Lines& lines,
+std::int64_t column_elements(const void* x, const void* w, std::int64_t rows, std::int64_t in, void* y,
+                             std::int64_t out, std::int64_t channels, const Lines& lines,
                              std::int64_t* open) {
   using Raw = typename T::Raw;
   if (w != nullptr)
-    return elements_of_columns<T, true>(static_cast<const Raw*>(x), static_cast<const Raw*>(w),
-                                        static_cast<Raw*>(y), channels, lines, open);
-  return elements_of_columns<T, false>(static_cast<const Raw*>(x), nullptr, static_cast<Raw*>(y), channels,
-                                       lines, open);
+    return elements_of_columns<T, true>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows, in,
+                                        static_cast<Raw*>(y), out, channels, lines, open);
+  return elements_of_columns<T, false>(static_cast<const Raw*>(x), nullptr, rows, in, static_cast<Raw*>(y),
+                                       out, channels, lines, open);
+}
+
+// --- distances of stored values ---
+
+/// In unsigned integers as wide as the format, or of 32 bits: no distance is wider.
+template <class Bits, class Unsigned, int mantissa_bits>
+Steps steps_of(const void* truth, const void* got, std::int64_t n) {
+  constexpr Unsigned sign = Unsigned{1} << (8 * sizeof(Bits) - 1);
+  constexpr Unsigned infinite = sign - (Unsigned{1} << mantissa_bits);
+  constexpr std::int64_t some = 4096;
+  const auto* p = static_cast<const Bits*>(truth);
+  const auto* q = static_cast<const Bits*>(got);
+  Steps steps;
+  std::int64_t numbers = 0;
+  Unsigned most = 0;
+  double total = 0;
+  for (std::int64_t first = 0; first < n; first += some) {
+    const std::int64_t end = first + some < n ? first + some : n;
+    Unsigned same_kind = 0;
+    Unsigned finite = 0;
+    Unsigned differing = 0;
+    std::uint64_t sum_here = 0;
+    double wide_sum_here = 0;
+    for (std::int64_t i = first; i < end; ++i) {
+      const Unsigned a = p[i];
+      const Unsigned b = q[i];
+      const Unsigned size_a = a & (sign - 1);
+      const Unsigned size_b = b & (sign - 1);
+      const Unsigned larger_size = size_a > size_b ? size_a : size_b;
+      const Unsigned smaller_size = size_a > size_b ? size_b : size_a;
+      const Unsigned apart = ((a ^ b) & sign) != 0 ? larger_size + smaller_size : larger_size - smaller_size;
+      const Unsigned distance = larger_size < infinite ? apart : 0;
+      finite += larger_size < infinite ? 1 : 0;
+      same_kind += (larger_size < infinite) | (smaller_size > infinite) | (a == b) ? 1 : 0;
+      differing += distance != 0 ? 1 : 0;
+      most = distance > most ? distance : most;
+      if constexpr (sizeof(Bits) == 8)
+        wide_sum_here += static_cast<double>(distance);
+      else
+        sum_here += distance;
+    }
+    numbers += static_cast<std::int64_t>(finite);
+    steps.compared += static_cast<std::int64_t>(same_kind);
+    steps.differing += static_cast<std::int64_t>(differing);
+    total += sizeof(Bits) == 8 ? wide_sum_here : static_cast<double>(sum_here);
+  }
+  steps.differing_kind = n - steps.compared;
+  constexpr std::uint64_t largest = ~std::uint64_t{0} >> 1;
+  steps.most = static_cast<std::int64_t>(most < largest ? most : largest);
+  steps.mean = numbers == 0 ? 0 : total / static_cast<double>(numbers);
+  return steps;
+}
+template <class T>
+Steps steps(const void* truth, const void* got, std::int64_t n) {
+  if constexpr (sizeof(typename T::Raw) == 8)
+    return steps_of<std::uint64_t, std::uint64_t, T::mantissa>(truth, got, n);
+  else if constexpr (sizeof(typename T::Raw) == 4)
+    return steps_of<std::uint32_t, std::uint32_t, T::mantissa>(truth, got, n);
+  else
+    return steps_of<std::uint16_t, std::uint32_t, T::mantissa>(truth, got, n);
 }
 
 template <class T>
 double load(const void* x, std::int64_t place) {
-  return load_some<T>(static_cast<const typename T::Raw*>(x) + place, 1)[0];
+  return T::one(static_cast<const typename T::Raw*>(x)[place]);
 }
 template <class T>
 void store(void* y, std::int64_t place, double value) {
-  const typename T::Bits bits = T::narrow(all(value));
+  const typename T::Bits bits = T::narrow(T::Arithmetic::same(value));
   __builtin_memcpy(static_cast<typename T::Raw*>(y) + place, &bits, sizeof(typename T::Raw));
 }
 
@@ -744,7 +998,8 @@ constexpr RawLanes raw_table() {
   return {row_moments<T>,    row_moments_precise<T>,
           row_elements<T>,   sizeof(typename T::Raw) == sizeof(double) ? row_elements_precise : nullptr,
           column_moments<T>, column_elements<T>,
-          load<T>,           store<T>};
+          steps<T>,          load<T>,
+          store<T>};
 }
 
 }  // namespace

@@ -73,4 +73,15 @@ struct CertifiedEffort {
 CertifiedEffort certified_forward(const ForwardBuffers& buffers);
 CertifiedEffort certified_backward(const BackwardBuffers& buffers);
 
+/// How far n stored values are from rounded truths, in steps from float to float (0 between the two zeros).
+struct Steps {
+  std::int64_t compared = 0;        ///< values of one kind: finite both, or the same infinity, or NaN both
+  std::int64_t differing = 0;       ///< of these, at least one step off: not correctly rounded
+  std::int64_t differing_kind = 0;  ///< values of another kind than the truth
+  std::int64_t most = 0;            ///< the largest distance of finite values
+  double mean = 0;                  ///< the mean distance of finite values
+};
+/// Dense values of a format that the library stores. Thread-safe.
+Steps steps_between(const Format& format, const void* truth, const void* got, std::int64_t n);
+
 }  // namespace normproof::reference
