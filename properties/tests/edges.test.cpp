@@ -39,7 +39,7 @@ rc::Gen<Input> edge_input(std::vector<Pass> passes) {
     r.dtype = pick_of(formats);
     r.shape = any_shape();
     place(r);
-    r.running = r.pass == Pass::forward_training || uses_running(r.pass);
+    r.running = r.pass == Pass::forward_training || is_inference(r.pass);
     r.dialect = pick(0, 2) == 0 ? "documented" : "pytorch/native_batch_norm";
     r.seed = pick<std::uint64_t>(1, 1 << 20);
     const auto draw = pick<std::uint32_t>(0, 1 << 16);
@@ -84,7 +84,7 @@ rc::Gen<Input> edge_input(std::vector<Pass> passes) {
     }
     // Of an absent v_x it is open whether 0 times NaN is taken: a kernel that leaves the term out has a
     // number.
-    if (c.problem.pass == Pass::double_backward && c.v_x.empty() &&
+    if (is_second_order(c.problem.pass) && c.v_x.empty() &&
         !std::ranges::all_of(c.x, [](double v) { return std::isfinite(v); }))
       c.v_x.assign(c.x.size(), 1);
     c.origin += " with " + kind;

@@ -228,7 +228,7 @@ Relation equivariance(const Input& in) {
       times(scaled.gamma, k);
       if (c.dy.empty())
         times(scaled.beta, k);
-      const bool second = c.problem.pass == Pass::double_backward;
+      const bool second = is_second_order(c.problem.pass);
       const Observation want = each_value(first, [&](Output o, double v) {
         return std::ldexp(v, o == Output::y || o == Output::dx ? k : 0);
       });

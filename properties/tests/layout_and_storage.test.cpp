@@ -70,7 +70,7 @@ rc::Gen<Input> near_a_width(std::vector<Pass> passes) {
     r.pass = pick_of(passes);
     r.shape = {std::max(3, width + beyond), pick<std::int64_t>(1, 3), {}};
     r.dtype = pick(0, 2) == 0 ? f32 : f64;
-    r.running = uses_running(r.pass);
+    r.running = is_inference(r.pass);
     r.seed = pick<std::uint64_t>(1, 1 << 16);
     const std::uint32_t draw = pick<std::uint32_t>(0, 1 << 16);
     std::set<std::string> classes{"width " + std::to_string(width)};

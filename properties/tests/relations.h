@@ -105,7 +105,7 @@ inline rc::Gen<Input> any_input(std::vector<Pass> passes) {
     r.regime = pick_of(regimes_tried);
     r.eps = pick_of(eps);
     r.affine = pick(0, 4) != 0;
-    r.running = r.pass == Pass::forward_training || uses_running(r.pass);
+    r.running = r.pass == Pass::forward_training || is_inference(r.pass);
     r.seed = pick<std::uint64_t>(1, 1 << 20);
     if (!impossible(r).empty())  // too few values, or too few bits
       r.regime = Regime{};
@@ -153,7 +153,7 @@ inline Case exactly_summable(const Recipe& r, std::uint32_t draw) {
       c.gamma[k] = std::ldexp(next.below(2) == 0 ? 1 : -1, static_cast<int>(next.below(4)) - 1);
       c.beta[k] = next.between(-8, 8);
     }
-    if (uses_running(r.pass)) {
+    if (is_inference(r.pass)) {
       c.running_mean[k] = mean;
       c.running_var[k] = 2;
     }
@@ -176,7 +176,7 @@ inline rc::Gen<Input> exact_input(std::vector<Pass> passes) {
     } while (r.shape.per_channel() < 3);
     place(r);
     r.affine = pick(0, 4) != 0;
-    r.running = uses_running(r.pass);
+    r.running = is_inference(r.pass);
     r.seed = pick<std::uint64_t>(1, 1 << 20);
     const auto draw = pick<std::uint32_t>(0, 1 << 16);
     return Input{exactly_summable(r, draw), classes_of(r), draw};
