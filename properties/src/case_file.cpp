@@ -14,8 +14,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "domain.h"
 #include "names.h"
+#include "normproof/properties/domain.h"
 #include "normproof/properties/nearest.h"
 #include "normproof/properties/recipe.h"
 #include "normproof/properties/safetensors.h"

@@ -215,6 +215,9 @@ void ChannelJudge::conclude(const Stage& stage, std::initializer_list<Output> de
   Extreme& nearest = verdict_.nearest[at];
   if (!nearest.seen || stage.ratio > nearest.ratio)
     nearest = {stage.ratio, true, stage.worst};
+  Extreme& claimed = verdict_.claimed[at];
+  if (stage.claim_ratio > claimed.ratio)
+    claimed = {stage.claim_ratio, true, stage.claim};
 
   const bool follows =
       std::any_of(depends_on.begin(), depends_on.end(), [&](Output o) { return failed_[index(o)]; });

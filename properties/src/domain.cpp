@@ -1,6 +1,6 @@
 // See domain.h. Estimates in double, never below what they stand for by more than rounding; a factor of 2 is
 // left.
-#include "domain.h"
+#include "normproof/properties/domain.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,8 +4,8 @@
 #include <stdexcept>
 
 #include "cotangents.h"
-#include "domain.h"
 #include "fixed.h"
+#include "normproof/properties/domain.h"
 #include "normproof/properties/recipe.h"
 #include "random.h"
 #include "regimes.h"

@@ -126,8 +126,13 @@ private:
     case Output::running_var:
       return kept * std::abs(set_.running_var) + w * set_.running_stat_factor * facts_.deviation * facts_.rms;
     default:
-      return facts_.invstd;
+      return facts_.invstd * (1 + variance_share());
     }
+  }
+
+  /// |dr / r| for a relative error 1 of the scale that the variance is conditioned by.
+  double variance_share() const {
+    return set_.training ? 0.5 * facts_.invstd * facts_.invstd * facts_.deviation * facts_.rms : 0;
   }
 
   std::optional<Reported> reported(Output output) const {
@@ -182,6 +187,8 @@ private:
     const std::string id = clause(Output::y);
     const double* x = case_.channel(channel_);
     const double scale = std::abs(set_.gamma) * facts_.invstd;
+    const double mean_scale = set_.training ? facts_.mean_abs : std::abs(facts_.mean_hi);
+    const double share = variance_share();
     const auto mean = reported(Output::mean);
     const auto invstd = reported(Output::invstd);
     const bool links = set_.training && facts_.finite && mean && invstd;
@@ -197,7 +204,7 @@ private:
       const Reading r = reading(Output::y, i);
       const double deviation = std::abs((x[i] - facts_.mean_hi) - facts_.mean_lo);
       const double value = std::abs(x[i]);
-      record(Output::y, r, scale * (value + std::abs(facts_.mean_hi)) + std::abs(set_.beta));
+      record(Output::y, r, scale * (value + mean_scale + share * deviation) + std::abs(set_.beta));
 
       // In inference an infinite x concerns its own element alone (BN-INF-4).
       const bool finite = set_.training ? facts_.finite : std::isfinite(x[i]);

@@ -36,7 +36,9 @@ struct Accuracy {
   std::int64_t sign_of_zero = 0;  ///< a zero of the other sign than an exact zero's
   std::int64_t flushed = 0;       ///< zero where the truth is subnormal
   double max_raw = 0;             ///< E_raw, in ulps of the truth
-  double max_cond = 0;            ///< E_cond, in ulps of the condition scale
+  /// E_cond, in ulps of the condition scale: what the output would be if its terms did not cancel. In
+  /// training mean and variance count with the scales of their own sums.
+  double max_cond = 0;
   UlpHistogram histogram;
 
   void merge(const Accuracy& other);

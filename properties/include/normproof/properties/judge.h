@@ -40,6 +40,7 @@ struct CaseVerdict {
   std::string reason;              ///< why the case was skipped, crashed, ...
   std::array<Accuracy, output_count> accuracy;
   std::array<Extreme, output_count> nearest;  ///< largest measured/permitted at the gate
+  std::array<Extreme, output_count> claimed;  ///< and under the kernel's own claims, where it has any
   Evidence evidence;
 
   std::int64_t count(Status status) const { return counts[static_cast<std::size_t>(status)]; }
