@@ -16,7 +16,7 @@ struct Bug {
 };
 std::span<const Bug> bank();
 
-/// kernel -> family, of those that have one.
+/// kernel -> family; empty for a bug that has no name, of which the right diagnosis is none.
 std::map<std::string, std::string> bugs_by_kernel();
 /// Why that kernel may survive, or nothing.
 std::string_view excuse_of(std::string_view kernel);

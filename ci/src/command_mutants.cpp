@@ -24,12 +24,45 @@ struct Options {
   CaseSelection cases;
   std::vector<std::string> impls{"mutant.*"}, twins{"cpu.*"};
   std::string json;
+  std::uint64_t seeds = 1;
   bool diagnosis = false, quiet = false;
 };
+
+/// The wrong kernels alone, once for each seed.
+Exit robustness(const Options& o) {
+  Robustness r;
+  r.profile = o.cases.profile;
+  const std::vector<impls::KernelInfo> kernels = choose({o.impls, true}).kernels;
+  for (const impls::KernelInfo& kernel : kernels)
+    r.rows.push_back({kernel.name, {}});
+  MutationOptions options;
+  options.trial = trial_options(o.manner);
+  options.wrong_kernels = kernels.size();
+  r.grade = options.trial.gate.grade;
+  CaseSelection cases = o.cases;
+  const auto start = std::chrono::steady_clock::now();
+  const std::chrono::nanoseconds budget =
+      o.cases.budget.empty() ? std::chrono::hours(24) : parse_duration(o.cases.budget, "--budget");
+  for (std::uint64_t s = 0; s < o.seeds; ++s) {
+    if (s > 0 && std::chrono::steady_clock::now() - start > budget)  // whole seeds only
+      break;
+    cases.seed = o.cases.seed + s;
+    const MutationReport report = run_mutation(recipes_of(cases, true), kernels, options);
+    for (std::size_t k = 0; k < kernels.size(); ++k)
+      r.rows[k].kills.push_back(report.rows[k].killed);
+    ++r.seeds;
+  }
+  fmt::print("{}", robustness_text(r, style_of_stdout()));
+  return r.exit();
+}
 
 Exit mutants(const Options& o) {
   if (!o.cases.files.empty())
     throw usage("--case: the bank is tried on profiles alone");
+  if (o.seeds > 1 && (!o.json.empty() || o.diagnosis))
+    throw usage("--seeds: gives a table of kills by seed alone, neither --json nor --diagnosis");
+  if (o.seeds > 1)
+    return robustness(o);
   std::unique_ptr<OutputFile> json;
   if (!o.json.empty())
     json = std::make_unique<OutputFile>(o.json);
@@ -98,6 +131,12 @@ void add_mutants(CLI::App& app, Run& run) {
   add_options(*command, options->cases);
   add_options(*command, options->manner);
   command
+      ->add_option("--seeds", options->seeds,
+                   "so many seeds from --seed on: how many cases kill each wrong kernel in every one of them")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command
       ->add_flag("--diagnosis", options->diagnosis,
                  "diagnose each wrong kernel, and print how often it gets its own name, none or another")
       ->group("Reports");
@@ -112,6 +151,7 @@ void add_mutants(CLI::App& app, Run& run) {
                   "Examples:\n"
                   "  normproof mutants --profile standard --json kills.json\n"
                   "  normproof mutants --diagnosis --quiet\n"
+                  "  normproof mutants --seeds 20 --budget 30m\n"
                   "  normproof mutants --impl 'mutant.eps*' --twins none --regime variance\n\n") +
       exit_codes);
   command->callback([options, &run] {

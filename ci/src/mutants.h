@@ -28,6 +28,25 @@ struct MutantReport {
   properties::Exit exit() const;
 };
 
+/// The bank over several seeds: cases that killed each wrong kernel, seed by seed.
+struct Robustness {
+  struct Row {
+    std::string kernel;
+    std::vector<std::int64_t> kills;
+  };
+  std::vector<Row> rows;
+  std::uint64_t seeds = 0;
+  std::string profile;
+  properties::Grade grade = properties::Grade::blocked;
+
+  std::size_t killed_enough() const;  ///< wrong kernels with enough_kills in every seed
+  /// Does not conform where some seed spares a kernel without an excuse.
+  properties::Exit exit() const;
+};
+inline constexpr std::int64_t enough_kills = 7;
+/// Those with the fewest kills first.
+std::string robustness_text(const Robustness& robustness, const Style& style);
+
 /// Survivors, kill matrix, peers, wrong judges, twins; 80 columns.
 std::string mutants_text(const MutantReport& report, const Style& style);
 /// The confusion table.

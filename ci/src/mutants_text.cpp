@@ -213,6 +213,46 @@ std::string mutants_text(const MutantReport& report, const Style& style) {
   return out;
 }
 
+std::size_t Robustness::killed_enough() const {
+  return static_cast<std::size_t>(std::ranges::count_if(rows, [](const Row& row) {
+    return std::ranges::all_of(row.kills, [](std::int64_t k) { return k >= enough_kills; });
+  }));
+}
+
+Exit Robustness::exit() const {
+  for (const Row& row : rows)
+    if (excuse_of(row.kernel).empty() &&
+        std::ranges::any_of(row.kills, [](std::int64_t k) { return k == 0; }))
+      return Exit::does_not_conform;
+  return rows.empty() ? Exit::inconclusive : Exit::conforms;
+}
+
+std::string robustness_text(const Robustness& r, const Style& style) {
+  std::vector<const Robustness::Row*> order;
+  for (const Robustness::Row& row : r.rows)
+    order.push_back(&row);
+  const auto fewest = [](const Robustness::Row& row) {
+    return row.kills.empty() ? 0 : *std::ranges::min_element(row.kills);
+  };
+  std::ranges::stable_sort(order, {}, [&](const Robustness::Row* row) { return fewest(*row); });
+  std::string out = fmt::format("  {:<34} {:>7} {:>7}\n", "wrong kernel", "fewest", "most");
+  for (const Robustness::Row* row : order) {
+    const std::string_view excuse = excuse_of(row->kernel);
+    out += fmt::format("  {:<34} {:>7} {:>7}{}\n", short_name(row->kernel), fewest(*row),
+                       row->kills.empty() ? 0 : *std::ranges::max_element(row->kills),
+                       fewest(*row) >= enough_kills ? ""
+                       : excuse.empty()             ? "  too few"
+                                                    : "  excused");
+  }
+  return out + "\n" +
+         wrapped("",
+                 fmt::format(
+                     "{} of {} wrong kernels are killed by at least {} cases in each of {} ({}, grade {})",
+                     r.killed_enough(), r.rows.size(), enough_kills,
+                     counted(static_cast<std::int64_t>(r.seeds), "seed"), r.profile, to_string(r.grade)),
+                 style.width);
+}
+
 std::string confusion_text(const MutantReport& report, const Style& style) {
   std::string out =
       wrapped("",
@@ -220,7 +260,8 @@ std::string confusion_text(const MutantReport& report, const Style& style) {
               "equally, - not "
               "named, X named wrongly. Perturbed: other eps, momentum, shapes, seeds. Left out: the bug's "
               "own family is "
-              "not known; then no name is right. The letter behind is that of all cases together.",
+              "not known; then no name is right, nor is one for a bug that has none. The letter behind is "
+              "that of all cases together.",
               style.width);
   out += fmt::format("\n  {:<32}", "");
   for (const char* name : setting_names)
@@ -262,12 +303,12 @@ std::string confusion_text(const MutantReport& report, const Style& style) {
   for (const ConfusionRow& row : report.confusion)
     for (std::size_t s = 0; s < setting_count; ++s)
       for (const auto& [name, count] : row.names[s]) {
-        if (name.empty() || name.find(row.bug) != std::string::npos)
+        if (name.empty() || (!row.bug.empty() && name.find(row.bug) != std::string::npos))
           continue;
         any = true;
         out += wrapped("  ",
-                       fmt::format("{} ({}), {}: {} x {}", short_name(row.kernel), row.bug, setting_names[s],
-                                   name, count),
+                       fmt::format("{} ({}), {}: {} x {}", short_name(row.kernel),
+                                   row.bug.empty() ? "no name" : row.bug, setting_names[s], name, count),
                        style.width);
       }
   return any ? out : out + "  none\n";

@@ -163,9 +163,10 @@ TEST(Explain, a_failure_that_is_shown_without_a_diagnosis) {
 }
 
 TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {
-  const std::vector<std::string> few{"mutants", "--impl",   "mutant.eps*", "--impl",   "mutant.index_32_bit",
-                                     "--twins", "cpu.t*",   "--regime",    "variance", "--dtype",
-                                     "f32",     "--layout", "contiguous",  "--quiet"};
+  const std::vector<std::string> few{
+      "mutants", "--impl",   "mutant.eps_o*", "--impl",   "mutant.index_32_bit",
+      "--twins", "cpu.t*",   "--regime",      "variance", "--dtype",
+      "f32",     "--layout", "contiguous",    "--quiet"};
   std::vector<std::string> words = few;
   words.insert(words.end(), {"--diagnosis", "--json", "-"});
   const Ended ended = normproof(words);
@@ -181,7 +182,7 @@ TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {
 
 TEST(Mutants, a_table_that_is_wider_than_a_terminal) {
   const Ended ended =
-      normproof({"mutants", "--impl", "mutant.eps*", "--impl", "mutant.index_32_bit", "--twins", "cpu.t*",
+      normproof({"mutants", "--impl", "mutant.eps_o*", "--impl", "mutant.index_32_bit", "--twins", "cpu.t*",
                  "--regime", "variance", "--dtype", "f32", "--diagnosis"});
   EXPECT_THAT(ended.out, AllOf(HasSubstr("Kill matrix"), HasSubstr("index_32_bit"), HasSubstr("SOUND"),
                                HasSubstr("left out")));
@@ -201,6 +202,20 @@ TEST(Mutants, a_survivor_that_looks_like_success) {
   EXPECT_THAT(ended.out, HasSubstr("NOT SOUND"));
   EXPECT_EQ(normproof({"mutants", "--impl", "mutant.y_truncated", "--twins", "none", "--dtype", "f32"}).code,
             4);
+}
+
+/// One seed's luck: a kernel that some other seed spares.
+TEST(Mutants, a_kill_that_hangs_on_the_seed) {
+  const auto over_seeds = [](const char* kernel) {
+    return normproof({"mutants", "--impl", kernel, "--seeds", "2", "--regime", "variance", "--dtype", "f32"});
+  };
+  const Ended dead = over_seeds("mutant.eps_omitted");
+  EXPECT_EQ(dead.code, 0) << dead.err;
+  EXPECT_THAT(dead.out, HasSubstr("1 of 1 wrong kernels"));
+  const Ended alive = over_seeds("cpu.two_pass_f64");
+  EXPECT_EQ(alive.code, 1);
+  EXPECT_THAT(alive.out, AllOf(HasSubstr("too few"), HasSubstr("0 of 1 wrong kernels")));
+  EXPECT_EQ(normproof({"mutants", "--seeds", "2", "--diagnosis"}).code, 2);
 }
 
 TEST(Check, nothing_verified_that_looks_like_success) {

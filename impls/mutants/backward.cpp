@@ -1,19 +1,11 @@
 // Wrong on purpose, backward: each the direct form of impls/cpu/backward.h, or the second order, with one
 // small thing changed, as shipped code has had it. The summary names the clause that must catch it.
-#include "cpu/backward.h"
-
 #include <cmath>
 
-#include "cpu/double_backward.h"
-#include "cpu/tables.h"
+#include "mutants/parts.h"
 
 namespace normproof::impls::cpu {
 namespace {
-
-void only(bool shows, const char* where) {
-  if (!shows)
-    throw Refusal{NP_UNSUPPORTED, std::string("this bug shows only ") + where};
-}
 
 // --- forms: one function of the direct one changed ---
 

@@ -135,13 +135,208 @@ TEST(Mutants, GradientsAddedToWhatWasThereShowThePoison) {
   EXPECT_FALSE(std::isnan(seen[Output::dbeta][0]));
 }
 
+// --- the mutants of statistics.cpp, elements.cpp and gradients.cpp: in f64 their twins do the same
+// arithmetic bit for bit, so that what a mutant must not touch can be told from what it must ---
+
+struct Slip {
+  std::string name;
+  Case c;
+  std::set<Output> spoils;
+  bool others_may_round = false;  ///< it sums in another order
+};
+
+Case plain(Pass pass, auto&& change, Shape of = {5, 3, {7}}) {
+  const bool forward = pass == Pass::forward_training || pass == Pass::forward_inference;
+  Case c = forward ? small_case(of, f64, Layout::contiguous, "pytorch/native_batch_norm")
+                   : exact_case(pass, of, {f64, f64});
+  c.problem.pass = pass;
+  c.problem.eps = forward ? 0x1.8p-30 : 0x1.8p-10;
+  c.problem.momentum = 0.3;
+  c.num_batches_tracked = 3;
+  for (double& x : c.x)
+    x = x / 3 + 0.25;
+  for (double& v : c.running_var)
+    v /= 3;
+  for (std::size_t i = 0; i < c.dy.size(); ++i)  // no sum of theirs is 0
+    c.dy[i] += static_cast<double>(i % 3) + (c.x[i] > 0.5 ? 1 : 0);
+  for (std::size_t k = 0; k < c.gamma.size(); ++k)
+    c.gamma[k] = k % 3 == 1 ? -2 : k % 3 == 0 ? 1.5 : 0.75;
+  change(c);
+  return c;
+}
+Case plain(Pass pass, Shape of = {5, 3, {7}}) {
+  return plain(pass, [](Case&) {}, std::move(of));
+}
+
+std::vector<Slip> slips() {
+  using enum Output;
+  using enum Pass;
+  const std::set<Output> root{invstd, y}, spread{var, invstd, y, running_var},
+      both{running_mean, running_var};
+  std::vector<Slip> all;
+  const auto add = [&](const Case& c, const std::set<Output>& spoils,
+                       std::initializer_list<const char*> names, bool others = false) {
+    for (const char* name : names)
+      all.push_back({name, c, spoils, others});
+  };
+  const Case forward = plain(forward_training);
+  const Shape large{35, 3, {31}};
+  add(forward, root,
+      {"eps_omitted", "eps_twice", "eps_as_limit", "eps_raised", "eps_hard_coded", "eps_in_half",
+       "root_missing", "deviation_for_invstd", "root_in_float", "root_by_one_newton_step"});
+  add(plain(forward_training,
+            [](Case& c) {
+              for (double& x : c.x)
+                x *= 0x1p-20;
+            }),
+      root, {"small_variance_is_none"});
+  add(forward, {mean, var, invstd, y, running_mean, running_var},
+      {"rest_of_8_dropped", "rest_of_32_dropped"});
+  add(plain(forward_training, large), {mean, var, invstd, y, running_mean, running_var},
+      {"sums_end_at_1024"});
+  add(forward, spread,
+      {"padding_counts", "unbiased_normalises", "reciprocal_in_bfloat", "variance_a_little_small"});
+  add(plain(forward_training,
+            [](Case& c) {
+              for (std::size_t k = 0; k < 3; ++k)
+                c.x[35 * k] = 1e9;
+            }),
+      {mean, var, invstd}, {"shifted_by_the_first"}, true);
+  add(forward, {mean, y, running_mean}, {"sums_in_float"});
+  add(forward, spread, {"merge_within_only", "merge_equal_counts"}, true);
+  add(forward, {mean, y, running_mean}, {"merge_mean_of_means", "merge_weights_swapped"}, true);
+  add(forward, {running_var},
+      {"running_var_with_eps", "deviation_runs", "bessel_by_batch_size", "bessel_in_half",
+       "bessel_inverted"});
+  add(forward, both,
+      {"momentum_ignored", "momentum_in_bfloat", "running_replaced", "running_not_updated",
+       "old_weight_in_half", "running_updated_twice"});
+  add(plain(forward_training, [](Case& c) { c.problem.momentum.reset(); }), both,
+      {"cumulative_counts_before"});
+  add(forward, {}, {"batches_not_counted", "batches_counted_twice"});
+  add(forward, {running_mean}, {"last_running_mean_stale"});
+  add(forward, {invstd}, {"last_invstd_stale", "saves_variance_for_invstd"});
+  add(forward, {var},
+      {"saves_unbiased_variance", "saves_variance_with_eps", "saves_invstd_for_variance",
+       "variance_from_invstd"});
+
+  add(forward, {y},
+      {"beta_ignored", "gamma_plus_one", "gamma_positive", "beta_scaled", "scale_in_half",
+       "deviations_of_11_bits", "mean_in_bfloat", "negatives_cut", "last_element_off", "tail_of_y_zero",
+       "y_three_ulps", "last_element_eight_ulps", "y_scaled_slightly", "parameters_of_the_next_channel",
+       "training_by_the_running"});
+  add(plain(forward_training,
+            [](Case& c) {
+              for (double& x : c.x)
+                x *= 256;
+            }),
+      {y}, {"deviations_saturate"});
+  add(plain(forward_training,
+            [](Case& c) {
+              c.gamma.assign(3, 1e-7);
+              c.beta.assign(3, 0);
+            }),
+      {y}, {"small_y_is_zero"});
+  add(plain(forward_training, {5, 18, {7}}), {y}, {"channels_beyond_16_off"});
+  add(plain(forward_training,
+            [](Case& c) {
+              c.problem.data = f16;
+              c.problem.stats = f32;
+              for (auto* values : {&c.x, &c.gamma, &c.beta, &c.running_mean, &c.running_var})
+                for (double& v : *values)
+                  v = std::round(v * 64) / 64;
+            }),
+      {y}, {"folded_in_half"}, true);
+  add(plain(forward_inference), {y},
+      {"inference_eps_outside_root", "inference_eps_omitted", "inference_variance_in_half",
+       "inference_root_missing", "inference_by_the_batch", "inference_folded_in_data",
+       "inference_last_element_off"});
+
+  const Case given = plain(backward_training);
+  const auto times = [](double factor) {
+    return [factor](Case& c) {
+      for (double& v : c.dy)
+        v *= factor;
+    };
+  };
+  add(given, {dgamma, dx},
+      {"dgamma_rest_of_8_dropped", "saved_eps_once_more", "saved_taken_for_deviation",
+       "dgamma_terms_in_half"});
+  add(plain(backward_training, large), {dbeta, dgamma, dx}, {"gradients_end_at_1024"});
+  add(plain(backward_training, large), {dx}, {"dx_count_in_bfloat"});
+  add(given, {dx},
+      {"dx_invstd_twice", "dx_invstd_missing", "dx_gamma_twice", "dx_gamma_positive", "dx_means_in_half",
+       "dx_xhat_uncentred", "dx_xhat_term_halved", "dx_mean_added", "last_dx_off"});
+  add(plain(backward_training, times(256)), {dx}, {"dx_clipped"});
+  add(plain(backward_training, times(0x1p-16)), {dx}, {"dx_small_is_zero"});
+  add(plain(backward_inference), {dgamma, dx}, {"eval_eps_outside_root"});
+  add(given, {dbeta}, {"dbeta_is_a_mean", "last_dbeta_off"});
+  add(given, {dgamma}, {"dgamma_invstd_twice", "dgamma_is_a_mean", "last_dgamma_off", "dgamma_negated"});
+  const Case second = plain(double_backward);
+  add(second, {grad_x}, {"second_order_no_q", "second_order_no_p", "second_order_invstd_once"});
+  add(second, {grad_dy},
+      {"second_order_v_beta_ignored", "second_order_gamma_missing", "second_order_mean_missing",
+       "second_order_v_gamma_sign"});
+  return all;
+}
+
+const char* twin_of(Pass pass) {
+  switch (pass) {
+  case Pass::forward_training:
+    return "cpu.two_pass_f64";
+  case Pass::forward_inference:
+    return "cpu.inference_centred";
+  case Pass::double_backward:
+    return "cpu.double_backward";
+  default:
+    return "cpu.backward_direct";
+  }
+}
+
+TEST(Mutants, EachSpoilsWhatItIsNamedForAndNothingElse) {
+  for (const Slip& slip : slips()) {
+    Runner runner({.in_process = true});
+    const Observation wrong = runner.run(kernel_of("libnormproof_mutants", "mutant." + slip.name), slip.c);
+    const Observation right = runner.run(kernel_of("libnormproof_cpu", twin_of(slip.c.problem.pass)), slip.c);
+    ASSERT_EQ(wrong.outcome, Outcome::completed) << slip.name << ": " << wrong.detail;
+    ASSERT_EQ(right.outcome, Outcome::completed) << slip.name << ": " << right.detail;
+    EXPECT_THAT(wrong.breaches, IsEmpty()) << slip.name;
+    for (const Output output : all_outputs) {
+      const bool other = differ(wrong[output], right[output]);
+      if (slip.spoils.contains(output) || !slip.others_may_round) {
+        EXPECT_EQ(other, slip.spoils.contains(output)) << slip.name << ' ' << to_string(output);
+      }
+    }
+    EXPECT_EQ(wrong.num_batches_tracked != right.num_batches_tracked, slip.name.starts_with("batches_"))
+        << slip.name;
+  }
+}
+
+TEST(Mutants, WhatIsWrittenToIsSeen) {
+  const auto seen = [](const char* name) {
+    return Runner().run(kernel_of("libnormproof_mutants", name), plain(Pass::forward_training));
+  };
+  EXPECT_FALSE(seen("mutant.last_element_unwritten").breaches.empty());
+  EXPECT_FALSE(seen("mutant.input_as_scratch").breaches.empty());
+  EXPECT_TRUE(std::isnan(seen("mutant.y_added")[Output::y][0]));
+}
+
 /// A mutant without a test here might as well be a correct kernel.
 TEST(Mutants, NoneIsWithoutATest) {
-  std::set<std::string> tested{"textbook_variance",         "eps_outside_root",
-                               "eps_added_to_deviation",    "inverted_momentum",
-                               "biased_running_variance",   "tail_dropped",
-                               "inference_updates_running",                   // worker.test.cpp
-                               "dgamma_accumulated",        "index_32_bit"};  // huge.test.cpp
+  std::set<std::string> tested{"textbook_variance",
+                               "eps_outside_root",
+                               "eps_added_to_deviation",
+                               "inverted_momentum",
+                               "biased_running_variance",
+                               "tail_dropped",
+                               "inference_updates_running",  // worker.test.cpp
+                               "dgamma_accumulated",
+                               "index_32_bit",  // huge.test.cpp
+                               "last_element_unwritten",
+                               "input_as_scratch",
+                               "y_added"};
+  for (const Slip& slip : slips())
+    tested.insert(slip.name);
   for (const auto& [name, twin] : twins())
     tested.insert(name);
   const Catalogue catalogue = discover(std::vector{built_module("libnormproof_mutants")});

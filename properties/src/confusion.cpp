@@ -40,7 +40,7 @@ std::string said(const Diagnosis& d) {
 
 Naming naming(const Diagnosis& d, const std::string& bug, bool left_out) {
   if (d.names.empty())
-    return left_out ? Naming::right : Naming::abstained;
+    return left_out || bug.empty() ? Naming::right : Naming::abstained;
   if (std::ranges::find(d.names, bug) == d.names.end())
     return Naming::wrong;
   return d.named() ? Naming::right : Naming::among;
@@ -99,7 +99,8 @@ std::vector<ConfusionRow> run_confusion(const MutationReport& report,
         continue;
       if (const auto f = failing(mutant.kernel, *recipe, report.gate, runner)) {
         add(Setting::as_found, *f, known);
-        add(Setting::left_out, *f, unknown);
+        if (!row.bug.empty())
+          add(Setting::left_out, *f, unknown);
       }
       for (std::size_t v = 0; v < variants; ++v)
         if (const auto f = failing(mutant.kernel, perturbed(*recipe, 2 * i + v), report.gate, runner))
