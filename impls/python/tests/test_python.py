@@ -1,6 +1,6 @@
 """The package with the real program: what each test is named after is the wrong thing that it catches.
 
-Run by CTest, or: NORMPROOF_HOME=build/release PYTHONPATH=impls/python/src python -m unittest discover impls/python/tests
+Run by CTest, or: NORMPROOF_HOME=build/release PYTHONPATH=impls/python/src python impls/python/tests/test_python.py
 """
 
 import os
