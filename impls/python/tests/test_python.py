@@ -158,6 +158,22 @@ class Check(unittest.TestCase):
         self.assertTrue(result, str(result))
 
 
+class Claims(unittest.TestCase):
+    def test_a_width_that_numpy_does_not_sum_with(self):
+        wide = normproof.infer_claims(batch_norm, layout="channels-last")
+        self.assertEqual(wide["problems"][0]["inferred"]["explanations"][0]["accumulator_bits"], 106)
+
+        def narrow(x, gamma=None, beta=None, eps=1e-5):
+            axes, at = (0, *range(2, x.ndim)), (1, -1) + (1,) * (x.ndim - 2)
+            centred = x - x.mean(axes, keepdims=True)
+            y = centred / np.sqrt((centred * centred).mean(axes, keepdims=True) + np.float32(eps))
+            return y * gamma.reshape(at) + beta.reshape(at)
+
+        inferred = normproof.infer_claims(narrow)["problems"][0]["inferred"]
+        self.assertEqual(inferred["explanations"][0]["accumulator_bits"], 24)
+        self.assertTrue(inferred["denied"])
+
+
 class Isolation(unittest.TestCase):
     def test_a_crash_that_takes_the_caller_along_or_a_loop_that_never_ends(self):
         def crash(x, gamma=None, beta=None, eps=1e-5):
