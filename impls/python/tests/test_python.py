@@ -29,6 +29,38 @@ except ImportError:
     ml_dtypes = None
 
 
+os.environ.setdefault("TRITON_INTERPRET", "1")
+try:
+    import triton
+    import triton.language as tl
+except ImportError:
+    triton = None
+if triton is not None:
+
+    @triton.jit
+    def triton_kernel(x_ptr, gamma_ptr, beta_ptr, y_ptr, N, C, S, eps, lost, affine: tl.constexpr, block: tl.constexpr):
+        c = tl.program_id(0)
+        i = tl.arange(0, block)
+        mask = i < N * S - lost
+        at = (i // S) * C * S + c * S + i % S
+        x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
+        mean = tl.sum(x) / (N * S)
+        centred = tl.where(mask, x - mean, 0.0)
+        y = centred / tl.sqrt(tl.sum(centred * centred) / (N * S) + eps)
+        if affine:
+            y = y * tl.load(gamma_ptr + c).to(tl.float32) + tl.load(beta_ptr + c).to(tl.float32)
+        tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=i < N * S)
+
+
+def triton_batch_norm(x, gamma=None, beta=None, eps=1e-5, lost=0):
+    if not x.is_contiguous():
+        raise NotImplementedError("contiguous tensors only")
+    n, c, s = x.shape[0], x.shape[1], x[0, 0].numel()
+    y = torch.empty_like(x)
+    triton_kernel[(c,)](x, gamma, beta, y, n, c, s, eps, lost, gamma is not None, triton.next_power_of_2(n * s))
+    return y
+
+
 def batch_norm(x, gamma=None, beta=None, eps=1e-5, running_mean=None, running_var=None, momentum=0.1, training=True,
                slip=None):  # fmt: skip
     """Two passes in double, rounded once; `slip` makes it wrong."""
@@ -271,6 +303,17 @@ class Torch(unittest.TestCase):
 
         normproof.check(watching, framework="torch", dtypes=["bf16"], layouts=["strided"])
         self.assertIn((torch.bfloat16, False), seen)
+
+
+@unittest.skipIf(torch is None or triton is None, "no torch or no triton")
+class Triton(unittest.TestCase):
+    def test_a_kernel_in_the_interpreter_that_is_not_judged(self):
+        right = normproof.check(triton_batch_norm, framework="torch", dtypes=["f32", "f16"])
+        self.assertTrue(right, str(right))
+        self.assertIn("contiguous tensors only", right.skips)
+        self.assertIn("forward-training f16/f32 contiguous y", right.grades)
+        wrong = normproof.check(lambda x, gamma=None, beta=None, eps=1e-5: triton_batch_norm(x, gamma, beta, eps, 1), framework="torch")
+        self.assertEqual(wrong.verdict, "FAIL", "the mask is one too short")
 
 
 @unittest.skipIf(jax is None, "no jax")
