@@ -214,13 +214,18 @@ std::map<std::int64_t, impls::Claims> declared(const impls::KernelInfo& kernel, 
   return out;
 }
 
+/// With running statistics where the dialect has any.
 Recipe prototype(const Options& o, const std::string& dtype, Pass pass) {
-  const auto parsed =
-      parse_recipe(fmt::format("np1 pass={} dtype={} layout={} dialect={} threads={} seed={}",
-                               to_string(pass), dtype, o.layout, o.dialect, o.threads, o.seed));
-  if (const std::string* wrong = std::get_if<std::string>(&parsed))
-    throw usage(*wrong);
-  return std::get<Recipe>(parsed);
+  const auto recipe = [&](bool running) {
+    const auto parsed = parse_recipe(
+        fmt::format("np1 pass={} dtype={} layout={} dialect={} running={} threads={} seed={}",
+                    to_string(pass), dtype, o.layout, o.dialect, running ? 1 : 0, o.threads, o.seed));
+    if (const std::string* wrong = std::get_if<std::string>(&parsed))
+      throw usage(*wrong);
+    return std::get<Recipe>(parsed);
+  };
+  const Recipe with = recipe(true);
+  return impossible(with).empty() ? with : recipe(false);
 }
 
 Exit print_claims(const Options& o) {
@@ -238,8 +243,10 @@ Exit print_claims(const Options& o) {
   std::vector<Section> sections;
   Skips skips;
   for (const Recipe& like : problems) {
-    if (!impossible(like).empty())
+    if (const std::string reason = impossible(like); !reason.empty()) {
+      ++skips[fmt::format("{}: {}", to_string(like.pass), reason)];
       continue;
+    }
     Section s{like, declared(kernel, like, run, skips), {}};
     if (s.declared.empty())
       continue;

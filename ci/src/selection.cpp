@@ -295,9 +295,11 @@ Chosen choose(const KernelSelection& selection) {
   std::vector<Absent> absent;
   for (const impls::LibraryError& error : catalogue.errors)
     absent.push_back({error.library.filename().string(), "could not be loaded: " + error.reason});
-  const bool has_torch = std::ranges::any_of(
-      bundled, [](const auto& path) { return path.filename().string().find("torch") != std::string::npos; });
-  if (!has_torch)
+  const auto has = [&](std::string_view word) {
+    return std::ranges::any_of(
+        bundled, [&](const auto& path) { return path.filename().string().find(word) != std::string::npos; });
+  };
+  if (!has("torch"))
     absent.push_back({"libtorch", "built without LibTorch (ci/setup adds it)"});
 
   std::vector<impls::KernelInfo> tame = own.kernels, wrong;
@@ -346,6 +348,10 @@ Chosen choose(const KernelSelection& selection) {
           chosen.absent, [&](const Absent& a) { return a.library == absent.back().library; });
       if (!listed)
         chosen.absent.push_back(absent.back());
+      continue;
+    }
+    if (pattern.starts_with("onednn") && !has("onednn")) {  // optional, so absent only where it is asked for
+      chosen.absent.push_back({"onednn", "built without oneDNN (ci/setup --with-onednn adds it)"});
       continue;
     }
     std::vector<std::string> choices = names(tame, [](const auto& k) { return k.name; });

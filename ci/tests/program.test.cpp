@@ -95,7 +95,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadCall{{"check", "--case", NORMPROOF_SCHEMAS "/report-1.json"}, 3, {"report-1.json"}},
         BadCall{{"ulp", "--by", "outputs"}, 2, {"row 'outputs'", "'output'"}},
         BadCall{{"claims", "cpu.*"}, 2, {"'cpu.*' is", "cpu.two_pass_f64"}},
-        BadCall{{"claims", "cpu.welford_f32", "--layout", "channel-last"}, 2, {"channel-last", "channels-last"}},
+        BadCall{
+            {"claims", "cpu.welford_f32", "--layout", "channel-last"}, 2, {"channel-last", "channels-last"}},
         BadCall{{"compare", "cpu.welford_f32"}, 2, {"SECOND"}},
         BadCall{{"compare", "cpu.welford_f32", "cpu.*"}, 2, {"'cpu.*' is", "cpu.two_pass_f64"}},
         BadCall{{"compare", "cpu.welford_f32", "./nosuch.so"}, 3, {"'./nosuch.so'"}},
@@ -418,6 +419,8 @@ TEST(Findings, a_recorded_finding_that_is_gone_or_other_and_goes_unnoticed) {
   Json absent = finding;
   absent["kernel"] = "vendor.batch_norm";
   EXPECT_EQ(run(absent).code, 4) << "only skipped: nothing was verified";
+  EXPECT_THAT(run(absent).out, HasSubstr("1 SKIPPED"));
+  absent["kernel"] = "onednn.nosuch";  // built or not: nothing to run
   EXPECT_THAT(run(absent).out, HasSubstr("1 SKIPPED"));
 }
 

@@ -104,19 +104,24 @@ static size_t dense_size(const np_tensor* t) {
   return size;
 }
 
+/* In blocks of the innermost axes that lie side by side. */
 static void copy(const np_tensor* t, char* dense, int from_dense) {
   const size_t size = t->dtype.bits / 8, end = dense_size(t);
   int64_t at[NP_MAX_RANK] = {0};
+  int64_t block = 1;
+  int32_t outer = t->ndim;
   char* const first = (char*)t->data + t->byte_offset;
-  for (size_t offset = 0; offset < end; offset += size) {
+  while (outer > 0 && (t->strides[outer - 1] == block || t->shape[outer - 1] == 1))
+    block *= t->shape[--outer];
+  for (size_t offset = 0; offset < end; offset += (size_t)block * size) {
     int64_t element = 0;
-    for (int32_t axis = 0; axis < t->ndim; ++axis)
+    for (int32_t axis = 0; axis < outer; ++axis)
       element += at[axis] * t->strides[axis];
     if (from_dense)
-      memcpy(first + element * (int64_t)size, dense + offset, size);
+      memcpy(first + element * (int64_t)size, dense + offset, (size_t)block * size);
     else
-      memcpy(dense + offset, first + element * (int64_t)size, size);
-    for (int32_t axis = t->ndim; axis-- > 0;) {
+      memcpy(dense + offset, first + element * (int64_t)size, (size_t)block * size);
+    for (int32_t axis = outer; axis-- > 0;) {
       if (++at[axis] < t->shape[axis])
         break;
       at[axis] = 0;

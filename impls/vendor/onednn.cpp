@@ -11,8 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <dlfcn.h>
 #include <dnnl.hpp>
-#include <omp.h>
 
 #include "cpu/abi.h"
 
@@ -120,6 +120,13 @@ memory view(const memory::desc& desc, const np_tensor* tensor) {
   return {desc, cpu(), static_cast<std::byte*>(tensor->data) + tensor->byte_offset};
 }
 
+/// Where its threads are OpenMP's. Those of builds with SYCL or TBB are as many as there are processors.
+void set_threads(int count) {
+  static const auto set = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+  if (set != nullptr)
+    set(count);
+}
+
 struct BatchNormalization {
   static void check(const np_problem& p) {
     if (p.pass != NP_FORWARD_TRAINING && p.pass != NP_FORWARD_INFERENCE && p.pass != NP_BACKWARD_INFERENCE &&
@@ -152,7 +159,7 @@ struct BatchNormalization {
 
   template <class, class>
   static void run(const np_problem& p, const np_tensors& t) {
-    omp_set_num_threads(std::max(p.threads, 1));
+    set_threads(std::max(p.threads, 1));
     const Plan plan(p);
     stream queue(cpu());
     const bool forward = p.pass == NP_FORWARD_TRAINING || p.pass == NP_FORWARD_INFERENCE;

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <optional>
 #include <stdexcept>
+#include <tuple>
 
 namespace normproof::properties {
 namespace {
@@ -85,11 +86,12 @@ std::optional<Explanation> explanation(ByN& by_n, int bits, np_family family, np
   return e;
 }
 
-std::int64_t total(const Explanation& e) {
+/// The least depths first, then the stronger class.
+auto order(const Explanation& e) {
   std::int64_t sum = 0;
   for (const auto& [n, depth] : e.depth)
     sum += depth;
-  return sum;
+  return std::tuple(sum, e.affine, e.family);
 }
 
 /// Accumulators from the widest down; twice the digits of a format is a compensated sum in it.
@@ -192,7 +194,7 @@ Inference infer_claims(const impls::KernelInfo& kernel, std::span<const Case> ca
             result.explanations.push_back(std::move(*e));
       if (result.explanations.empty())
         continue;
-      std::ranges::stable_sort(result.explanations, {}, total);
+      std::ranges::sort(result.explanations, {}, order);
       result.accumulator_bits = width;
       result.denials = denials_of(by_n, bits, width, result.explanations.front());
       return result;

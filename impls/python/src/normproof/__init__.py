@@ -18,6 +18,7 @@ import json
 import platform
 import re
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from normproof._callable import passes as _passes
 from normproof._program import Error
 from normproof._result import Failure, Result
 
-__all__ = ["check", "assert_conforms", "replay", "truth", "Error", "Failure", "Problem", "Result"]
+__all__ = ["check", "assert_conforms", "replay", "infer_claims", "truth", "Error", "Failure", "Problem", "Result"]
 
 _families = {"centred": 1, "merged": 2, "textbook": 3}
 _forms = {"centred": 1, "folded": 2}
@@ -57,8 +58,8 @@ def check(fn, *, dialect="documented", dtypes=("f32",), passes=None, **options) 
     isolate     run fn in forked processes: a crash or an endless loop becomes a verdict
     name        in the report, instead of fn's own
 
-    Returns a Result; raises Error for a mistake in the call. Not thread-safe in `fn` only: each call has
-    processes of its own.
+    Returns a Result; raises Error for a mistake in the call. Each call has processes of its own, fn runs in the
+    thread that calls.
     """
     return _trial(fn, ["check"], dialect, dtypes, passes, options)
 
@@ -76,6 +77,20 @@ def assert_conforms(fn, **options) -> Result:
     if not result.passed:
         raise AssertionError(str(result))
     return result
+
+
+def infer_claims(fn, *, dialect="documented", dtypes=("f32",), layout="contiguous", **options) -> dict:
+    """The strongest claims on its arithmetic that fn's forward training does not contradict: how wide it accumulates,
+    how deep its sums are at least, whether y is centred or folded, and the judgement that rules out each stronger
+    claim. What spec/schema/claims-1.json describes, as a dict; options as for check."""
+    flags = ["--infer", "--dialect", dialect, "--layout", layout]
+    for dtype in dtypes:
+        flags += ["--dtype", dtype]
+    prepared = _prepare(fn, ["forward-training"], dict(options))
+    code, said, report = _run(prepared, ["claims", str(_program.bridge()), *flags, *prepared.flags])
+    if report is None:
+        raise Error(said or f"the program ended with {code}")
+    return report
 
 
 def _flags(options: dict) -> list[str]:
@@ -106,41 +121,63 @@ def _claims(given):
     return words(given or {})
 
 
-def _trial(fn, command, dialect, dtypes, chosen, options) -> Result:
-    options = dict(options)
-    repeated = {key: value for key, value in options.items() if key not in ("seed", "profile", "budget", "cases", "regimes", "layouts")}
+@dataclass
+class _Prepared:
+    kernel: Callable
+    name: str
+    version: str
+    flags: list[str]
+    isolate: bool
+    tracebacks: list[str] = field(default_factory=list)
+
+
+def _prepare(fn, chosen, options: dict) -> _Prepared:
     framework, device = options.pop("framework", "numpy"), options.pop("device", None)
     returns, isolate = options.pop("returns", None), options.pop("isolate", False)
     name = options.pop("name", None) or getattr(fn, "__name__", type(fn).__name__)
     claims = _claims(options.pop("claims", None))
-    if isinstance(dtypes, str) or isinstance(chosen, str):
-        raise Error("dtypes and passes are lists")
     kernel = Callable(fn, framework, device, (), tuple(returns) if returns else None, claims)
-    if chosen is None:
-        chosen = _passes_of(kernel)
-    kernel.passes = tuple(chosen)
+    kernel.passes = tuple(chosen or _passes_of(kernel))
     flags = _flags(options)
     if options:
         raise Error(f"unknown option {next(iter(options))!r}; help(normproof.check) lists them")
+    version = f"Python {platform.python_version()}, {framework}"
+    return _Prepared(kernel, re.sub(r"[^A-Za-z0-9._-]", "_", name), version, flags, isolate)
+
+
+def _run(prepared: _Prepared, command: list[str]):
+    """Exit status, what was said on stderr, the JSON that was written."""
+    with tempfile.TemporaryDirectory(prefix="normproof-") as folder:
+        path = Path(folder) / "report.json"
+        code, said, prepared.tracebacks = _serve.trial(
+            prepared.kernel, prepared.name, prepared.version, [*command, "--json", str(path)], prepared.isolate
+        )
+        return code, said.removeprefix("normproof: "), _result.read(path) if path.exists() else None
+
+
+def _trial(fn, command, dialect, dtypes, chosen, options) -> Result:
+    if isinstance(dtypes, str) or isinstance(chosen, str):
+        raise Error("dtypes and passes are lists")
+    repeated = {
+        key: value for key, value in options.items()
+        if key not in ("seed", "profile", "budget", "cases", "regimes", "layouts") and not callable(value)
+    }  # fmt: skip
+    prepared = _prepare(fn, chosen, dict(options))
+    flags = list(prepared.flags)
     if command[0] == "check":
         flags += ["--dialect", dialect]
         for dtype in dtypes:
             flags += ["--dtype", dtype]
-        for one in chosen:
+        for one in prepared.kernel.passes:
             flags += ["--pass", one]
-    version = f"Python {platform.python_version()}, {framework}"
-    with tempfile.TemporaryDirectory(prefix="normproof-") as folder:
-        report = str(Path(folder) / "report.json")
-        code, said, tracebacks = _serve.trial(
-            kernel, re.sub(r"[^A-Za-z0-9._-]", "_", name), version,
-            [*command, *flags, "--threads", "1", "--quiet", "--json", report], isolate,
-        )  # fmt: skip
-        if not Path(report).exists() or code in (2, 3):
-            raise Error(said.removeprefix("normproof: ") or f"the program ended with {code}")
-        more = "".join(f", {key}={value!r}" for key, value in repeated.items() if not callable(value))
-        return _result.from_report(
-            _result.read(report), tracebacks, lambda recipe: f"normproof.replay({name}, {recipe!r}{more})"
-        )
+    code, said, report = _run(
+        prepared, [*command, *flags, "--threads", "1", "--quiet", "--impl", str(_program.bridge())]
+    )
+    if report is None or code in (2, 3):
+        raise Error(said or f"the program ended with {code}")
+    name = getattr(fn, "__name__", prepared.name)
+    more = "".join(f", {key}={value!r}" for key, value in repeated.items())
+    return _result.from_report(report, prepared.tracebacks, lambda recipe: f"normproof.replay({name}, {recipe!r}{more})")
 
 
 def _passes_of(kernel: Callable) -> list[str]:

@@ -6,6 +6,7 @@ of outputs; running statistics may also be changed in place. Arrays are of the f
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
 import math
@@ -135,6 +136,9 @@ class Problem:
 class NumpyArrays:
     strides = True
 
+    def with_threads(self, count: int):
+        return contextlib.nullcontext()
+
     def make(self, values: np.ndarray, form: str):
         if _formats.numpy_dtype(form) is None:
             raise Refusal(UNSUPPORTED, "bf16 in NumPy wants the package ml_dtypes")
@@ -163,6 +167,17 @@ class TorchArrays:
         self.dtypes = {"f16": torch.float16, "f32": torch.float32, "f64": torch.float64, "bf16": torch.bfloat16}
         self.ints = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
+    @contextlib.contextmanager
+    def with_threads(self, count: int):
+        before = self.torch.get_num_threads()
+        if before != count:
+            self.torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            if before != count:
+                self.torch.set_num_threads(before)
+
     def make(self, values: np.ndarray, form: str):
         signed = values.view(np.dtype(f"i{values.itemsize}"))
         tensor = self.torch.from_numpy(signed).view(self.dtypes[form])
@@ -187,6 +202,9 @@ class TorchArrays:
 
 class JaxArrays:
     strides = False
+
+    def with_threads(self, count: int):
+        return contextlib.nullcontext()  # JAX has no such switch
 
     def __init__(self):
         try:
@@ -317,7 +335,8 @@ class Callable:
                 own[name] = laid_out(given[name], problem.shape_of(name), problem.strides_of(name))
                 made[name] = self.arrays.make(own[name], problem.form(name))
         try:
-            result = self._result(problem, dict(made))
+            with self.arrays.with_threads(problem.threads):
+                result = self._result(problem, dict(made))
         except Refusal:
             raise
         except NotImplementedError as error:

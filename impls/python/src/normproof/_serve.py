@@ -21,7 +21,7 @@ import numpy as np
 
 from normproof import _formats
 from normproof._callable import FAILED, OK, Callable, Problem, Refusal, inputs, outputs
-from normproof._program import bridge, program
+from normproof._program import program
 
 kept_tracebacks = 5
 
@@ -91,7 +91,7 @@ def _mask(names, present) -> int:
 
 
 def trial(kernel: Callable, name: str, version: str, command: list[str], isolate: bool):
-    """Runs `normproof COMMAND[0] LIBRARY ...` with the callable as its kernel; (exit code, stderr, tracebacks)."""
+    """Runs the program with the callable as the kernel of bridge(); (exit code, stderr, tracebacks)."""
     server = Server(kernel)
     with tempfile.TemporaryDirectory(prefix="normproof-") as folder:
         path = str(Path(folder) / "socket")
@@ -105,7 +105,7 @@ def trial(kernel: Callable, name: str, version: str, command: list[str], isolate
                 "NORMPROOF_PYTHON_VERSION": version,
             }
             process = subprocess.Popen(
-                [str(program()), *command, "--impl", str(bridge())],
+                [str(program()), *command],
                 env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
             )  # fmt: skip
             try:

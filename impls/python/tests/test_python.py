@@ -1,6 +1,6 @@
 """The package with the real program: what each test is named after is the wrong thing that it catches.
 
-Run by CTest, or: NORMPROOF_HOME=build/release PYTHONPATH=impls/python/src python -m unittest discover impls/python/tests
+Run by CTest, or: NORMPROOF_HOME=build/release PYTHONPATH=impls/python/src python impls/python/tests/test_python.py
 """
 
 import os
@@ -27,6 +27,38 @@ try:
     import ml_dtypes
 except ImportError:
     ml_dtypes = None
+
+
+os.environ.setdefault("TRITON_INTERPRET", "1")
+try:
+    import triton
+    import triton.language as tl
+except ImportError:
+    triton = None
+if triton is not None:
+
+    @triton.jit
+    def triton_kernel(x_ptr, gamma_ptr, beta_ptr, y_ptr, N, C, S, eps, lost, affine: tl.constexpr, block: tl.constexpr):
+        c = tl.program_id(0)
+        i = tl.arange(0, block)
+        mask = i < N * S - lost
+        at = (i // S) * C * S + c * S + i % S
+        x = tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32)
+        mean = tl.sum(x) / (N * S)
+        centred = tl.where(mask, x - mean, 0.0)
+        y = centred / tl.sqrt(tl.sum(centred * centred) / (N * S) + eps)
+        if affine:
+            y = y * tl.load(gamma_ptr + c).to(tl.float32) + tl.load(beta_ptr + c).to(tl.float32)
+        tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=i < N * S)
+
+
+def triton_batch_norm(x, gamma=None, beta=None, eps=1e-5, lost=0):
+    if not x.is_contiguous():
+        raise NotImplementedError("contiguous tensors only")
+    n, c, s = x.shape[0], x.shape[1], x[0, 0].numel()
+    y = torch.empty_like(x)
+    triton_kernel[(c,)](x, gamma, beta, y, n, c, s, eps, lost, gamma is not None, triton.next_power_of_2(n * s))
+    return y
 
 
 def batch_norm(x, gamma=None, beta=None, eps=1e-5, running_mean=None, running_var=None, momentum=0.1, training=True,
@@ -158,6 +190,27 @@ class Check(unittest.TestCase):
         self.assertTrue(result, str(result))
 
 
+class Claims(unittest.TestCase):
+    def test_a_width_that_numpy_does_not_sum_with(self):
+        wide = normproof.infer_claims(batch_norm, layout="channels-last")
+        self.assertEqual(wide["problems"][0]["inferred"]["explanations"][0]["accumulator_bits"], 106)
+
+        def narrow(x, gamma, beta, eps):
+            """Sums in order, in the type of x: cumsum's last value."""
+            at = (1, -1) + (1,) * (x.ndim - 2)
+            rows = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
+            mean = np.cumsum(rows, 1, x.dtype)[:, -1] / x.dtype.type(rows.shape[1])
+            var = np.cumsum((rows - mean[:, None]) ** 2, 1, x.dtype)[:, -1] / x.dtype.type(rows.shape[1])
+            invstd = 1 / np.sqrt(var + x.dtype.type(eps))
+            y = (x - mean.reshape(at)) * invstd.reshape(at) * gamma.reshape(at) + beta.reshape(at)
+            return {"y": y, "mean": mean, "var": var}
+
+        inferred = normproof.infer_claims(narrow)["problems"][0]["inferred"]
+        self.assertEqual(inferred["explanations"][0]["accumulator_bits"], 24)
+        self.assertGreater(inferred["explanations"][0]["depth_at_least"][-1]["depth"], 2048)  # not blocked
+        self.assertTrue(inferred["denied"])
+
+
 class Isolation(unittest.TestCase):
     def test_a_crash_that_takes_the_caller_along_or_a_loop_that_never_ends(self):
         def crash(x, gamma=None, beta=None, eps=1e-5):
@@ -250,6 +303,17 @@ class Torch(unittest.TestCase):
 
         normproof.check(watching, framework="torch", dtypes=["bf16"], layouts=["strided"])
         self.assertIn((torch.bfloat16, False), seen)
+
+
+@unittest.skipIf(torch is None or triton is None, "no torch or no triton")
+class Triton(unittest.TestCase):
+    def test_a_kernel_in_the_interpreter_that_is_not_judged(self):
+        right = normproof.check(triton_batch_norm, framework="torch", dtypes=["f32", "f16"])
+        self.assertTrue(right, str(right))
+        self.assertIn("contiguous tensors only", right.skips)
+        self.assertIn("forward-training f16/f32 contiguous y", right.grades)
+        wrong = normproof.check(lambda x, gamma=None, beta=None, eps=1e-5: triton_batch_norm(x, gamma, beta, eps, 1), framework="torch")
+        self.assertEqual(wrong.verdict, "FAIL", "the mask is one too short")
 
 
 @unittest.skipIf(jax is None, "no jax")
