@@ -208,7 +208,7 @@ int run(int argc, char** argv) {
           Counts counts;
           const int threads = round % 16 == 0 ? 2 : 1;
           // Nasty cases are small: many of them, so that they are a good part of the elements.
-          for (int k = 0; k < (nasty ? 12 : 1); ++k) {
+          for (int k = 0; k < (nasty ? 60 : 1); ++k) {
             const Case c =
                 nasty ? nasty_case(numbers, pass, format, stats) : plain_case(numbers, pass, format, stats);
             compare(c, layout, threads, ++round, counts);
