@@ -987,7 +987,7 @@ Steps steps_of(const void* truth, const void* got, std::int64_t n) {
       const Unsigned apart = ((a ^ b) & sign) != 0 ? larger_size + smaller_size : larger_size - smaller_size;
       const Unsigned distance = larger_size < infinite ? apart : 0;
       finite += larger_size < infinite ? 1 : 0;
-      same_kind += (larger_size < infinite) | (smaller_size > infinite) | (a == b) ? 1 : 0;
+      same_kind += ((larger_size < infinite) | (smaller_size > infinite) | (a == b)) ? 1 : 0;
       differing += distance != 0 ? 1 : 0;
       most = distance > most ? distance : most;
       if constexpr (sizeof(Bits) == 8)
