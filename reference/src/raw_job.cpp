@@ -168,23 +168,9 @@ void RawJob::finish_precisely(std::int64_t c, const Channel& v, Known& known, st
     by_definition(c, v, open, left, told, effort);
 }
 
-/// With the bound of each single element.
 std::int64_t RawJob::retest(const Channel& v, const Line& line, std::int64_t* open, std::int64_t left) const {
-  std::int64_t rest = 0;
-  for (std::int64_t k = 0; k < left; ++k) {
-    const std::int64_t i = open[k];
-    const double d = data_.load(v.x.data, place(i, v.x.rows)) - line.shift;
-    const double w = v.w.data == nullptr ? 0 : data_.load(v.w.data, place(i, v.w.rows));
-    const double value = (line.constant + line.weight * w) + line.slope * d;
-    const double error = line.error_0 + line.error_d * std::abs(d - line.centre) +
-                         line.error_own * std::abs(d) + line.error_w * std::abs(w);
-    const Decided r = lanes().round(grid_, {value, 0, error});
-    if (r.certain)
-      data_.store(v.y.data, place(i, v.y.rows), r.rn);
-    else
-      open[rest++] = i;
-  }
-  return rest;
+  return left == 0 ? 0
+                   : data_.retest(grid_, v.x.data, v.w.data, v.x.rows, v.y.data, v.y.rows, line, open, left);
 }
 
 std::int64_t RawJob::by_form(const Channel& v, const Form& form, std::int64_t* open, std::int64_t left,

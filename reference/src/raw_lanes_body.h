@@ -595,6 +595,29 @@ inline bool any_set(Bits v) {
 #endif
 }
 
+/// f(k) for every lane that is not 0, below `count`.
+template <class Bits, class F>
+inline void each_set(Bits v, std::int64_t count, const F& f) {
+  constexpr int lanes_of_one = static_cast<int>(sizeof(Bits) / sizeof(v[0]));
+#if defined(__AVX512F__)
+  unsigned mask;
+  if constexpr (sizeof(v[0]) == 8)
+    mask = _mm512_test_epi64_mask((__m512i)v, (__m512i)v);
+  else if constexpr (sizeof(v[0]) == 4)
+    mask = _mm256_test_epi32_mask((__m256i)v, (__m256i)v);
+  else
+    mask = _mm256_test_epi16_mask((__m256i)v, (__m256i)v);
+  if (count < lanes_of_one)
+    mask &= (1U << count) - 1;
+  for (; mask != 0; mask &= mask - 1)
+    f(__builtin_ctz(mask));
+#else
+  for (int k = 0; k < lanes_of_one; ++k)
+    if (k < count && v[k] != 0)
+      f(k);
+#endif
+}
+
 /// Both ends of the interval that holds the truth, rounded; equal bits are the answer.
 template <class T>
 struct Ends {
@@ -625,12 +648,7 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
   const V high = A::same(line.constant + error);
   std::int64_t doubtful = 0;
   const auto note = [&](std::int64_t first, int count, const Ends<T>& e) {
-    const typename T::Bits difference = e.low ^ e.high;
-    if (!any_set(difference)) [[likely]]
-      return;
-    for (int k = 0; k < count; ++k)
-      if (difference[k] != 0)
-        open[doubtful++] = first + k;
+    each_set(e.low ^ e.high, count, [&](int k) { open[doubtful++] = first + k; });
   };
   for (std::int64_t row = 0; row < in.rows; ++row) {
     const typename T::Raw* px = x + row * in.stride;
@@ -908,10 +926,8 @@ inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw
     if (any_set(any)) [[unlikely]]
       for (int j = 0; j < unroll; ++j) {
         const auto e = both(row, j);
-        if (any_set(e.low ^ e.high))
-          for (int k = 0; k < A::lanes; ++k)
-            if (k < count && e.low[k] != e.high[k])
-              open[doubtful++] = row * channels + c + j * A::lanes + k;
+        each_set(e.low ^ e.high, count,
+                 [&](int k) { open[doubtful++] = row * channels + c + j * A::lanes + k; });
       }
   }
   return doubtful;
@@ -1026,12 +1042,47 @@ void store(void* y, std::int64_t place, double value) {
   __builtin_memcpy(static_cast<typename T::Raw*>(y) + place, &bits, sizeof(typename T::Raw));
 }
 
+// --- the second test ---
+
+inline std::int64_t place_of(std::int64_t i, const Rows& rows) {
+  return rows.length == 1 ? i * rows.stride : i / rows.length * rows.stride + i % rows.length;
+}
+
+template <class T>
+std::int64_t retest(const Grid& grid, const void* x, const void* w, const Rows& in, void* y, const Rows& out,
+                    const Line& line, std::int64_t* open, std::int64_t left) {
+  using Raw = typename T::Raw;
+  const Grid g = grid;
+  const Line l = line;
+  std::int64_t rest = 0;
+  for (std::int64_t k = 0; k < left; ++k) {
+    const std::int64_t i = open[k];
+    const std::int64_t from = place_of(i, in);
+    const double d = T::one(static_cast<const Raw*>(x)[from]) - l.shift;
+    const double v = w == nullptr ? 0 : T::one(static_cast<const Raw*>(w)[from]);
+    const double value = (l.constant + l.weight * v) + l.slope * d;
+    const double error = l.error_0 + l.error_d * magnitude(d - l.centre) + l.error_own * magnitude(d) +
+                         l.error_w * magnitude(v);
+    const Decided r = decided<false>(g, value, 0, error, 0.25);
+    if (r.certain)
+      store<T>(y, place_of(i, out), r.rn);
+    else
+      open[rest++] = i;
+  }
+  return rest;
+}
+
 template <class T>
 constexpr RawLanes raw_table() {
-  return {row_moments<T>,    row_moments_precise<T>,
-          row_elements<T>,   sizeof(typename T::Raw) == sizeof(double) ? row_elements_precise : nullptr,
-          column_moments<T>, column_elements<T>,
-          steps<T>,          load<T>,
+  return {row_moments<T>,
+          row_moments_precise<T>,
+          row_elements<T>,
+          sizeof(typename T::Raw) == sizeof(double) ? row_elements_precise : nullptr,
+          column_moments<T>,
+          column_elements<T>,
+          sizeof(typename T::Raw) == sizeof(double) ? nullptr : retest<T>,
+          steps<T>,
+          load<T>,
           store<T>};
 }
 
