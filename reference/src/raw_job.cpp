@@ -141,21 +141,25 @@ void RawJob::finish(std::int64_t c, const Channel& v, Known& known, std::int64_t
     left = retest(v, *known.line, open, left);
   if (left == 0 && told)
     return;
+  constexpr std::int64_t short_run = 8;
+  if (grid_.wide || v.x.rows.length >= short_run || n_ < short_run)
+    return finish_precisely(c, v, known, open, left, told, space, effort);
+  const auto gathered = [&](const Places& places, const void* data, std::vector<char>& to) -> View {
+    if (data == nullptr)
+      return {nullptr, {1, n_, n_}};
+    to.resize(static_cast<std::size_t>(n_ * t_.data.bytes));
+    places.gather(data, c, 1, to.data(), 0);
+    return {to.data(), {1, n_, n_}};
+  };
+  finish_precisely(c, {gathered(x_places_, t_.x, space.x), gathered(w_places_, t_.w, space.w), v.y}, known,
+                   open, left, told, space, effort);
+}
+
+void RawJob::finish_precisely(std::int64_t c, const Channel& v, Known& known, std::int64_t* open,
+                              std::int64_t left, bool told, Space& space, CertifiedEffort& effort) const {
   if (!grid_.wide && std::isfinite(known.moments.dd[0])) {
     effort.double_double += left;
-    constexpr std::int64_t short_run = 8;
-    if (v.x.rows.length < short_run && n_ >= short_run) {
-      const auto gathered = [&](const Places& places, const void* data, std::vector<char>& to) -> View {
-        if (data == nullptr)
-          return {nullptr, {1, n_, n_}};
-        to.resize(static_cast<std::size_t>(n_ * t_.data.bytes));
-        places.gather(data, c, 1, to.data(), 0);
-        return {to.data(), {1, n_, n_}};
-      };
-      know_precisely(c, {gathered(x_places_, t_.x, space.x), gathered(w_places_, t_.w, space.w), {}}, known);
-    } else {
-      know_precisely(c, v, known);
-    }
+    know_precisely(c, v, known);
     told = told || put_results(c, known);
   }
   if (known.form)
@@ -164,23 +168,9 @@ void RawJob::finish(std::int64_t c, const Channel& v, Known& known, std::int64_t
     by_definition(c, v, open, left, told, effort);
 }
 
-/// With the bound of each single element.
 std::int64_t RawJob::retest(const Channel& v, const Line& line, std::int64_t* open, std::int64_t left) const {
-  std::int64_t rest = 0;
-  for (std::int64_t k = 0; k < left; ++k) {
-    const std::int64_t i = open[k];
-    const double d = data_.load(v.x.data, place(i, v.x.rows)) - line.shift;
-    const double w = v.w.data == nullptr ? 0 : data_.load(v.w.data, place(i, v.w.rows));
-    const double value = (line.constant + line.weight * w) + line.slope * d;
-    const double error = line.error_0 + line.error_d * std::abs(d - line.centre) +
-                         line.error_own * std::abs(d) + line.error_w * std::abs(w);
-    const Decided r = lanes().round(grid_, {value, 0, error});
-    if (r.certain)
-      data_.store(v.y.data, place(i, v.y.rows), r.rn);
-    else
-      open[rest++] = i;
-  }
-  return rest;
+  return left == 0 ? 0
+                   : data_.retest(grid_, v.x.data, v.w.data, v.x.rows, v.y.data, v.y.rows, line, open, left);
 }
 
 std::int64_t RawJob::by_form(const Channel& v, const Form& form, std::int64_t* open, std::int64_t left,
@@ -397,22 +387,58 @@ void RawJob::by_columns() {
     for (const Open& o : own)
       by_channel[static_cast<std::size_t>(o.channel)].push_back(o.row);
   const int finishers = channels >= 64 || n_ >= 4096 ? t_.threads : 1;
+  std::vector<Unsettled> of_channel(static_cast<std::size_t>(channels));
   in_parallel(channels, finishers, [&](std::int64_t c, int thread) {
-    Known& one = known[static_cast<std::size_t>(c)];
-    std::vector<std::int64_t>& rows = by_channel[static_cast<std::size_t>(c)];
+    const auto at = static_cast<std::size_t>(c);
+    Known& one = known[at];
+    std::vector<std::int64_t>& rows = by_channel[at];
     if (!one.line) {  // from the start, with a better shift
       gather_and_solve(c, 1, thread);
+      of_channel[at].told = true;
       return;
     }
-    CertifiedEffort& effort = efforts_[static_cast<std::size_t>(thread)];
-    const bool told = put_results(c, one);
-    effort.retested += static_cast<std::int64_t>(rows.size());
-    if (rows.empty() && told)
-      return;
+    efforts_[static_cast<std::size_t>(thread)].retested += static_cast<std::int64_t>(rows.size());
     const Channel v{view(x_places_, t_.x, c, {n_, 1, in}), view(w_places_, t_.w, c, {n_, 1, in}),
                     view(y_places_, t_.y, c, {n_, 1, out})};
-    finish(c, v, one, rows.data(), static_cast<std::int64_t>(rows.size()), told,
-           spaces_[static_cast<std::size_t>(thread)], effort);
+    const std::int64_t left = retest(v, *one.line, rows.data(), static_cast<std::int64_t>(rows.size()));
+    rows.resize(static_cast<std::size_t>(left));
+    of_channel[at] = {c, &rows, put_results(c, one)};
+  });
+  std::vector<Unsettled> unsettled;
+  for (const Unsettled& u : of_channel)
+    if (!u.told || (u.rows != nullptr && !u.rows->empty()))
+      unsettled.push_back(u);
+  constexpr std::size_t at_once = 64;
+  for (std::size_t first = 0; first < unsettled.size(); first += at_once)
+    settle_columns(
+        {unsettled.begin() + static_cast<std::ptrdiff_t>(first),
+         unsettled.begin() + static_cast<std::ptrdiff_t>(std::min(first + at_once, unsettled.size()))},
+        known);
+}
+
+void RawJob::settle_columns(const std::vector<Unsettled>& unsettled, std::vector<Known>& known) {
+  std::vector<std::int64_t> channels;
+  for (const Unsettled& u : unsettled)
+    channels.push_back(u.channel);
+  const auto count = static_cast<std::int64_t>(channels.size());
+  const std::int64_t pitch = n_ * t_.data.bytes;
+  std::vector<char> x(static_cast<std::size_t>(pitch * count)), w(t_.w == nullptr ? 0 : x.size());
+  constexpr std::int64_t some = 2048;
+  in_parallel((n_ + some - 1) / some, t_.threads, [&](std::int64_t k, int) {
+    const std::int64_t end = std::min(n_, (k + 1) * some);
+    x_places_.gather_columns(t_.x, channels, k * some, end, x.data(), pitch);
+    if (t_.w != nullptr)
+      w_places_.gather_columns(t_.w, channels, k * some, end, w.data(), pitch);
+  });
+  in_parallel(count, t_.threads, [&](std::int64_t k, int thread) {
+    const Unsettled& u = unsettled[static_cast<std::size_t>(k)];
+    const Rows run{1, n_, n_};
+    const Channel v{{x.data() + k * pitch, run},
+                    {t_.w == nullptr ? nullptr : w.data() + k * pitch, run},
+                    view(y_places_, t_.y, u.channel, {n_, 1, *y_places_.columns()})};
+    finish_precisely(u.channel, v, known[static_cast<std::size_t>(u.channel)], u.rows->data(),
+                     static_cast<std::int64_t>(u.rows->size()), u.told,
+                     spaces_[static_cast<std::size_t>(thread)], efforts_[static_cast<std::size_t>(thread)]);
   });
 }
 

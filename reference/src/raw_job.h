@@ -107,6 +107,9 @@ private:
   void channel(std::int64_t c, const Channel& v, int thread);
   void finish(std::int64_t c, const Channel& v, Known& known, std::int64_t* open, std::int64_t left,
               bool told, Space& space, CertifiedEffort& effort) const;
+  /// What comes after the retest, with the sums of v's values in double-double.
+  void finish_precisely(std::int64_t c, const Channel& v, Known& known, std::int64_t* open, std::int64_t left,
+                        bool told, Space& space, CertifiedEffort& effort) const;
   std::int64_t retest(const Channel& v, const Line& line, std::int64_t* open, std::int64_t left) const;
   std::int64_t by_form(const Channel& v, const Form& form, std::int64_t* open, std::int64_t left,
                        Space& space) const;
@@ -115,6 +118,13 @@ private:
 
   void by_rows();
   void by_columns();
+  /// A channel of columns that the line left unsettled.
+  struct Unsettled {
+    std::int64_t channel;
+    std::vector<std::int64_t>* rows;
+    bool told;
+  };
+  void settle_columns(const std::vector<Unsettled>& unsettled, std::vector<Known>& known);
   void by_gathering();
   void gather_and_solve(std::int64_t first, std::int64_t count, int thread);
   View view(const Places& places, const void* data, std::int64_t c, const Rows& rows) const {

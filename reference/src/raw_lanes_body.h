@@ -312,27 +312,40 @@ inline void prefetch(const Raw* p) {
 // --- sums along rows ---
 
 /// Partial sums in plain doubles. With weights the sum of d is not wanted, and d^2 and w^2 are but norms.
+template <bool Weighted>
 struct Partial {
-  Doubles d{}, dd{}, w{}, wd{}, ww{};
+  Doubles d, dd;
+  static Partial of(Doubles d, Doubles) { return {d, d * d}; }
+};
+template <>
+struct Partial<true> {
+  Doubles dd, w, wd, ww;
+  static Partial of(Doubles d, Doubles w) { return {d * d, w, w * d, w * w}; }
 };
 
+/// The first of a chain (compilers clear arrays of sums the slow way), or one more.
 template <bool Weighted>
-inline void take(Partial& s, Doubles& most_d, Doubles& most_w, Doubles d, Doubles w) {
-  s.dd = fma(d, d, s.dd);
+inline void take(Partial<Weighted>& s, bool first, Doubles& most_d, Doubles& most_w, Doubles d, Doubles w) {
   most_d = larger_magnitude(most_d, d);
+  if constexpr (Weighted)
+    most_w = larger_magnitude(most_w, w);
+  if (first) {
+    s = Partial<Weighted>::of(d, w);
+    return;
+  }
+  s.dd = fma(d, d, s.dd);
   if constexpr (!Weighted) {
     s.d += d;
   } else {
     s.w += w;
     s.wd = fma(w, d, s.wd);
     s.ww = fma(w, w, s.ww);
-    most_w = larger_magnitude(most_w, w);
   }
 }
 
 template <bool Weighted>
-inline Partial joined(const Partial& a, const Partial& b) {
-  Partial s;
+inline Partial<Weighted> joined(const Partial<Weighted>& a, const Partial<Weighted>& b) {
+  Partial<Weighted> s;
   s.dd = a.dd + b.dd;
   if constexpr (!Weighted) {
     s.d = a.d + b.d;
@@ -349,7 +362,7 @@ struct Folded {
   Doubles most_d{}, most_w{};
 };
 template <bool Weighted>
-inline void fold(Folded& to, const Partial& s) {
+inline void fold(Folded& to, const Partial<Weighted>& s) {
   if constexpr (!Weighted) {
     to.d.add(s.d);
     to.dd.add(s.dd);
@@ -399,25 +412,29 @@ void sum_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& ro
     const std::int64_t ahead = row + 1 < rows.rows ? rows.stride : 0;
     std::int64_t i = 0;
     while (i + unroll * width <= rows.length) {
-      Partial s[unroll];
+      Partial<Weighted> s[unroll];
       std::int64_t end = i + fold_rows * unroll * width;
       end = end < rows.length ? end : rows.length;
-      for (; i + unroll * width <= end; i += unroll * width) {
+      const auto step = [&](bool first) {
         prefetch<unroll * width>(px + i + ahead);
         if constexpr (Weighted)
           prefetch<unroll * width>(pw + i + ahead);
         for (int j = 0; j < unroll; ++j) {
           const std::int64_t at = i + j * width;
-          take<Weighted>(s[j], most_d[j], most_w[j], Shifted ? T::load(px + at) - k : T::load(px + at),
+          take<Weighted>(s[j], first, most_d[j], most_w[j], Shifted ? T::load(px + at) - k : T::load(px + at),
                          Weighted ? T::load(pw + at) : Doubles{});
         }
-      }
+        i += unroll * width;
+      };
+      step(true);
+      while (i + unroll * width <= end)
+        step(false);
       fold<Weighted>(folded, joined<Weighted>(joined<Weighted>(s[0], s[1]), joined<Weighted>(s[2], s[3])));
     }
     for (; i < rows.length; i += width) {
       const std::int64_t count = rows.length - i;
-      Partial s;
-      take<Weighted>(s, most_d[0], most_w[0], cut(load_some<T>(px + i, count) - k, count),
+      Partial<Weighted> s;
+      take<Weighted>(s, true, most_d[0], most_w[0], cut(load_some<T>(px + i, count) - k, count),
                      Weighted ? load_some<T>(pw + i, count) : Doubles{});
       fold<Weighted>(folded, s);
     }
@@ -578,6 +595,29 @@ inline bool any_set(Bits v) {
 #endif
 }
 
+/// f(k) for every lane that is not 0, below `count`.
+template <class Bits, class F>
+inline void each_set(Bits v, std::int64_t count, const F& f) {
+  constexpr int lanes_of_one = static_cast<int>(sizeof(Bits) / sizeof(v[0]));
+#if defined(__AVX512F__)
+  unsigned mask;
+  if constexpr (sizeof(v[0]) == 8)
+    mask = _mm512_test_epi64_mask((__m512i)v, (__m512i)v);
+  else if constexpr (sizeof(v[0]) == 4)
+    mask = _mm256_test_epi32_mask((__m256i)v, (__m256i)v);
+  else
+    mask = _mm256_test_epi16_mask((__m256i)v, (__m256i)v);
+  if (count < lanes_of_one)
+    mask &= (1U << count) - 1;
+  for (; mask != 0; mask &= mask - 1)
+    f(__builtin_ctz(mask));
+#else
+  for (int k = 0; k < lanes_of_one; ++k)
+    if (k < count && v[k] != 0)
+      f(k);
+#endif
+}
+
 /// Both ends of the interval that holds the truth, rounded; equal bits are the answer.
 template <class T>
 struct Ends {
@@ -608,12 +648,7 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
   const V high = A::same(line.constant + error);
   std::int64_t doubtful = 0;
   const auto note = [&](std::int64_t first, int count, const Ends<T>& e) {
-    const typename T::Bits difference = e.low ^ e.high;
-    if (!any_set(difference)) [[likely]]
-      return;
-    for (int k = 0; k < count; ++k)
-      if (difference[k] != 0)
-        open[doubtful++] = first + k;
+    each_set(e.low ^ e.high, count, [&](int k) { open[doubtful++] = first + k; });
   };
   for (std::int64_t row = 0; row < in.rows; ++row) {
     const typename T::Raw* px = x + row * in.stride;
@@ -756,8 +791,7 @@ inline void raise_at(double* most, std::int64_t at, Doubles v) {
 }
 
 /// Rows of columns that are summed before they are folded: chains of fold_rows, joined like unrolled sums.
-constexpr int column_chains = 4;
-constexpr std::int64_t column_depth = column_chains * fold_rows;
+constexpr std::int64_t column_depth = 4 * fold_rows;
 
 /// `unroll` vectors of channels over column_depth rows at most; the last may hold only `count` channels.
 template <class T, bool Weighted, int unroll>
@@ -766,30 +800,46 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
                          const ColumnMoments& to) {
   constexpr auto size = static_cast<std::size_t>(unroll);
   Doubles shift[size];
-  Partial s[column_chains][size];
   Doubles most_d[size]{}, most_w[size]{};
   for (int j = 0; j < unroll; ++j)
     shift[j] = doubles_at(shifts + first + j * width);
   const auto at = [&](const typename T::Raw* p) {
     return unroll > 1 || count >= width ? T::load(p) : load_some<T>(p, count);
   };
-  for (int chain = 0; chain < column_chains; ++chain) {
-    const std::int64_t start = chain * fold_rows;
+  const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) {
     const std::int64_t end = start + fold_rows < rows ? start + fold_rows : rows;
-    Partial sums_[size];
-    for (std::int64_t row = start; row < end; ++row)
+    const auto step = [&](std::int64_t row, bool begins) {
       for (int j = 0; j < unroll; ++j) {
         const std::int64_t place = row * stride + first + j * width;
-        take<Weighted>(sums_[j], most_d[j], most_w[j], at(x + place) - shift[j],
+        take<Weighted>(s[j], begins, most_d[j], most_w[j], at(x + place) - shift[j],
                        Weighted ? at(w + place) : Doubles{});
       }
+    };
+    step(start, true);
+    for (std::int64_t row = start + 1; row < end; ++row)
+      step(row, false);
+  };
+  const auto join = [&](Partial<Weighted>(&a)[size], const Partial<Weighted>(&b)[size]) {
     for (int j = 0; j < unroll; ++j)
-      s[chain][j] = sums_[j];
+      a[j] = joined<Weighted>(a[j], b[j]);
+  };
+  Partial<Weighted> sums_[size], more[size], last[size];
+  chain(0, sums_);
+  if (rows > fold_rows) {
+    chain(fold_rows, more);
+    join(sums_, more);
+  }
+  if (rows > 2 * fold_rows) {
+    chain(2 * fold_rows, more);
+    if (rows > 3 * fold_rows) {
+      chain(3 * fold_rows, last);
+      join(more, last);
+    }
+    join(sums_, more);
   }
   for (int j = 0; j < unroll; ++j) {
     const std::int64_t place = first + j * width;
-    const Partial all_of =
-        joined<Weighted>(joined<Weighted>(s[0][j], s[1][j]), joined<Weighted>(s[2][j], s[3][j]));
+    const Partial<Weighted>& all_of = sums_[j];
     raise_at(to.most_d, place, most_d[j]);
     if constexpr (!Weighted) {
       fold_at(to.d, place, all_of.d);
@@ -856,6 +906,7 @@ inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw
   const auto both = [&](std::int64_t row, int j) {
     const std::int64_t at = row * in + c + j * A::lanes;
     const auto value = [&](const typename T::Raw* p) {
+      __builtin_prefetch(p + unroll * A::lanes);
       return unroll > 1 || count >= A::lanes ? T::read(p) : read_part<T>(p, count);
     };
     return ends<T, Weighted>(value(x + at), Weighted ? value(w + at) : V{}, of[j].shift, of[j].slope,
@@ -875,10 +926,8 @@ inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw
     if (any_set(any)) [[unlikely]]
       for (int j = 0; j < unroll; ++j) {
         const auto e = both(row, j);
-        if (any_set(e.low ^ e.high))
-          for (int k = 0; k < A::lanes; ++k)
-            if (k < count && e.low[k] != e.high[k])
-              open[doubtful++] = row * channels + c + j * A::lanes + k;
+        each_set(e.low ^ e.high, count,
+                 [&](int k) { open[doubtful++] = row * channels + c + j * A::lanes + k; });
       }
   }
   return doubtful;
@@ -954,7 +1003,7 @@ Steps steps_of(const void* truth, const void* got, std::int64_t n) {
       const Unsigned apart = ((a ^ b) & sign) != 0 ? larger_size + smaller_size : larger_size - smaller_size;
       const Unsigned distance = larger_size < infinite ? apart : 0;
       finite += larger_size < infinite ? 1 : 0;
-      same_kind += (larger_size < infinite) | (smaller_size > infinite) | (a == b) ? 1 : 0;
+      same_kind += ((larger_size < infinite) | (smaller_size > infinite) | (a == b)) ? 1 : 0;
       differing += distance != 0 ? 1 : 0;
       most = distance > most ? distance : most;
       if constexpr (sizeof(Bits) == 8)
@@ -993,12 +1042,47 @@ void store(void* y, std::int64_t place, double value) {
   __builtin_memcpy(static_cast<typename T::Raw*>(y) + place, &bits, sizeof(typename T::Raw));
 }
 
+// --- the second test ---
+
+inline std::int64_t place_of(std::int64_t i, const Rows& rows) {
+  return rows.length == 1 ? i * rows.stride : i / rows.length * rows.stride + i % rows.length;
+}
+
+template <class T>
+std::int64_t retest(const Grid& grid, const void* x, const void* w, const Rows& in, void* y, const Rows& out,
+                    const Line& line, std::int64_t* open, std::int64_t left) {
+  using Raw = typename T::Raw;
+  const Grid g = grid;
+  const Line l = line;
+  std::int64_t rest = 0;
+  for (std::int64_t k = 0; k < left; ++k) {
+    const std::int64_t i = open[k];
+    const std::int64_t from = place_of(i, in);
+    const double d = T::one(static_cast<const Raw*>(x)[from]) - l.shift;
+    const double v = w == nullptr ? 0 : T::one(static_cast<const Raw*>(w)[from]);
+    const double value = (l.constant + l.weight * v) + l.slope * d;
+    const double error = l.error_0 + l.error_d * magnitude(d - l.centre) + l.error_own * magnitude(d) +
+                         l.error_w * magnitude(v);
+    const Decided r = decided<false>(g, value, 0, error, 0.25);
+    if (r.certain)
+      store<T>(y, place_of(i, out), r.rn);
+    else
+      open[rest++] = i;
+  }
+  return rest;
+}
+
 template <class T>
 constexpr RawLanes raw_table() {
-  return {row_moments<T>,    row_moments_precise<T>,
-          row_elements<T>,   sizeof(typename T::Raw) == sizeof(double) ? row_elements_precise : nullptr,
-          column_moments<T>, column_elements<T>,
-          steps<T>,          load<T>,
+  return {row_moments<T>,
+          row_moments_precise<T>,
+          row_elements<T>,
+          sizeof(typename T::Raw) == sizeof(double) ? row_elements_precise : nullptr,
+          column_moments<T>,
+          column_elements<T>,
+          sizeof(typename T::Raw) == sizeof(double) ? nullptr : retest<T>,
+          steps<T>,
+          load<T>,
           store<T>};
 }
 

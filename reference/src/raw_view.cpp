@@ -100,4 +100,27 @@ void Places::scatter(const char* from, std::int64_t pitch, std::int64_t first, s
     with(std::integral_constant<std::size_t, 8>{});
 }
 
+void Places::gather_columns(const void* data, const std::vector<std::int64_t>& channels, std::int64_t first,
+                            std::int64_t end, char* to, std::int64_t pitch) const {
+  const auto with = [&]<std::size_t size>(std::integral_constant<std::size_t, size>) {
+    const std::int64_t ahead = 8 * bytes_ * *columns_;
+    for (std::int64_t row = first; row < end; ++row) {
+      const char* const from = channel(data, 0) + row * *columns_ * bytes_;
+      char* here = to + row * bytes_;
+      for (const std::int64_t c : channels) {
+        const char* const one = from + c * bytes_ * channel_stride_;
+        __builtin_prefetch(one + ahead);
+        std::memcpy(here, one, size);
+        here += pitch;
+      }
+    }
+  };
+  if (bytes_ == 2)
+    with(std::integral_constant<std::size_t, 2>{});
+  else if (bytes_ == 4)
+    with(std::integral_constant<std::size_t, 4>{});
+  else
+    with(std::integral_constant<std::size_t, 8>{});
+}
+
 }  // namespace normproof::reference

@@ -41,6 +41,11 @@ public:
   void scatter(const char* from, std::int64_t pitch, std::int64_t first, std::int64_t count,
                void* data) const;
 
+  /// The values of some channels in rows `first` to `end` of columns, to runs `pitch` bytes apart: one sweep
+  /// for all of them, since what costs is the way to memory.
+  void gather_columns(const void* data, const std::vector<std::int64_t>& channels, std::int64_t first,
+                      std::int64_t end, char* to, std::int64_t pitch) const;
+
 private:
   template <class Copy>
   void each(std::int64_t first, std::int64_t count, std::int64_t pitch, const Copy& copy) const;

@@ -4,7 +4,9 @@
 #include "normproof/reference/ulp.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 namespace normproof::reference {
@@ -12,11 +14,30 @@ namespace {
 
 constexpr double inf = std::numeric_limits<double>::infinity();
 
+// What the library's ldexp and ilogb do, without the call where the numbers are normal: a judge spends most
+// of its time here.
+
+/// 2^e.
+double power(int e) {
+  if (e < -1022 || e > 1023)
+    return std::ldexp(1.0, e);
+  return std::bit_cast<double>(static_cast<std::uint64_t>(e + 1023) << 52);
+}
+/// v 2^e. (One multiplication rounds as ldexp does, wherever 2^e is a number.)
+double times_power(double v, int e) {
+  return e < -1022 || e > 1023 ? std::ldexp(v, e) : v * power(e);
+}
+/// Of a finite number other than 0.
+int exponent_of_number(double v) {
+  const auto field = static_cast<int>((std::bit_cast<std::uint64_t>(v) >> 52) & 0x7ff);
+  return field == 0 ? std::ilogb(v) : field - 1023;
+}
+
 /// Exponent of spacing(v).
 int spacing_exponent(const Format& format, double v) {
   if (std::isinf(v))
     return format.emax - format.p + 1;
-  const int exponent = v == 0 ? format.emin : std::ilogb(v);
+  const int exponent = v == 0 ? format.emin : exponent_of_number(v);
   return std::clamp(exponent, format.emin, format.emax) - format.p + 1;
 }
 
@@ -24,8 +45,9 @@ int spacing_exponent(const Format& format, double v) {
 bool starts_binade(const Format& format, double v) {
   if (v == 0 || std::isinf(v))
     return false;
-  const int exponent = std::ilogb(v);
-  return exponent > format.emin && std::abs(v) == std::ldexp(1.0, exponent);
+  constexpr std::uint64_t significand = (std::uint64_t{1} << 52) - 1;
+  const int exponent = exponent_of_number(v);
+  return exponent > format.emin && (std::bit_cast<std::uint64_t>(v) & significand) == 0;
 }
 
 /// got and the truth in units of 2^exponent, infinities at +-2^(emax+1).
@@ -41,17 +63,17 @@ struct Scaled {
 
 Scaled scaled(const Format& format, double got, double rn, double off) {
   const auto exponent_of = [&](double v) {
-    return std::isinf(v) ? format.emax + 1 : v == 0 ? format.emin - format.p : std::ilogb(v);
+    return std::isinf(v) ? format.emax + 1 : v == 0 ? format.emin - format.p : exponent_of_number(v);
   };
   // The larger of the two near 1: the smaller may underflow only where it does not matter.
   const int exponent = std::max(exponent_of(got), exponent_of(rn));
   const auto scale = [&](double v) {
     if (std::isinf(v))
-      return std::copysign(std::ldexp(1.0, format.emax + 1 - exponent), v);
-    return std::ldexp(v, -exponent);
+      return std::copysign(power(format.emax + 1 - exponent), v);
+    return times_power(v, -exponent);
   };
   const auto gap = [&](double v) {
-    return std::ldexp(1.0, spacing_exponent(format, v) - exponent);
+    return power(spacing_exponent(format, v) - exponent);
   };
   Scaled s{scale(got), scale(rn), gap(rn), gap(got) / 2, exponent};
   const bool toward_zero = s.to_truth(off) * (got < 0 ? -1 : 1) < 0;
@@ -78,7 +100,7 @@ bool overflows_rightly(double got, double rn) {
 }  // namespace
 
 double spacing(const Format& format, double v) {
-  return std::ldexp(1.0, spacing_exponent(format, v));
+  return power(spacing_exponent(format, v));
 }
 
 double ulp(const Format& format, double rn, double off) {
@@ -99,7 +121,7 @@ double distance(const Format& format, double got, double rn, double off) {
   if (overflows_rightly(got, rn))
     return 0;
   const Scaled s = scaled(format, got, rn, off);
-  return std::ldexp(std::abs(s.to_truth(off)), s.exponent);
+  return times_power(std::abs(s.to_truth(off)), s.exponent);
 }
 
 double ulps_off(const Format& format, double got, double rn, double off) {
@@ -119,7 +141,7 @@ double distance_to_rounding_interval(const Format& format, double got, double rn
   if (nan_involved(got, rn))
     return nan_distance(got, rn);
   const Scaled s = scaled(format, got, rn, off);
-  return std::ldexp(std::max(0.0, std::abs(s.to_truth(off)) - s.half_gap), s.exponent);
+  return times_power(std::max(0.0, std::abs(s.to_truth(off)) - s.half_gap), s.exponent);
 }
 
 bool is_tie(const Format& format, double rn, double off) {

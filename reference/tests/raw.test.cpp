@@ -1,4 +1,5 @@
 // The certified oracle on raw buffers: the bits of truth_of in every format and layout.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -9,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "line.h"
 #include "normproof/reference/certified.h"
 #include "normproof/reference/truth.h"
 #include "random_cases.h"
@@ -190,6 +192,88 @@ TEST(Raw, HasTheBitsOfTheTruthInEveryFormatAndLayout) {
             static_cast<long long>(tally.effort.elements), static_cast<long long>(tally.effort.retested),
             static_cast<long long>(tally.effort.double_double), static_cast<long long>(tally.effort.exact));
       }
+}
+
+/// What a table makes of random values: stored bits and what it leaves open, in rows and in columns.
+struct Made {
+  std::vector<unsigned char> rows, columns, retested;
+  std::vector<std::int64_t> open_rows, open_columns, still_open;
+  std::int64_t most;
+  friend bool operator==(const Made&, const Made&) = default;
+};
+Made made_by(const RawLanes& lanes_of_format, const Format& format, const Stored& x, const Stored* w,
+             const Line& line) {
+  const auto n = static_cast<std::int64_t>(x.bytes.size()) / format.bytes;
+  const std::int64_t channels = n > 40 ? 19 : 3;  // fills no vector
+  const std::int64_t rows = n / channels;
+  Made made;
+  made.rows.resize(x.bytes.size());
+  made.columns.resize(x.bytes.size());
+  made.open_rows.resize(static_cast<std::size_t>(n));
+  made.open_columns.resize(static_cast<std::size_t>(n));
+  const void* weights = w == nullptr ? nullptr : data(*w);
+  const Rows run{1, n, n};
+  made.open_rows.resize(static_cast<std::size_t>(lanes_of_format.row_elements(
+      data(x), weights, run, made.rows.data(), run, line, made.open_rows.data())));
+  std::vector<double> columns[5];
+  const double error = format.bytes == 2 ? line.float_error : line.error;
+  const double of_line[] = {line.shift, line.slope, line.weight, line.constant - error,
+                            line.constant + error};
+  for (std::size_t k = 0; k < 5; ++k)
+    columns[k].assign(64, of_line[k]);
+  const Lines lines{columns[0].data(), columns[1].data(), columns[2].data(), columns[3].data(),
+                    columns[4].data()};
+  made.open_columns.resize(static_cast<std::size_t>(
+      lanes_of_format.column_elements(data(x), weights, rows, channels, made.columns.data(), channels,
+                                      channels, lines, made.open_columns.data())));
+  std::sort(made.open_columns.begin(), made.open_columns.end());
+  made.still_open = made.open_rows;
+  made.retested = made.rows;
+  made.still_open.resize(static_cast<std::size_t>(
+      lanes_of_format.retest(Grid(format), data(x), weights, run, made.retested.data(), run, line,
+                             made.still_open.data(), static_cast<std::int64_t>(made.still_open.size()))));
+  made.most = lanes_of_format.steps(made.rows.data(), data(x), n).most;
+  return made;
+}
+
+TEST(Raw, EveryInstructionSetWritesTheSameBitsAndLeavesTheSameOpen) {
+  Numbers numbers(34);
+  int open = 0;
+  for (const Format& format : {f32, f16, bf16})
+    for (int round = 0; round < 200; ++round) {
+      const std::int64_t n = numbers.integer(1, 900);
+      std::vector<double> values, weights;
+      for (std::int64_t i = 0; i < n; ++i) {
+        values.push_back(numbers.number(format, -4, 1));
+        weights.push_back(numbers.number(format, -4, 1));
+      }
+      const bool weighted = round % 2 == 0;
+      Moments m;
+      m.most_d = 8;
+      m.most_w = weighted ? 8 : 0;
+      m.ww[0] = m.dd[0] = 1;
+      m.w[0] = weighted ? numbers.number(f64, -1, 1) : 0;
+      m.wd[0] = weighted ? numbers.number(f64, -1, 1) : 0;
+      Statistics s{};
+      s.variance = std::abs(numbers.number(f64, -1, 1));
+      s.variance_error = round % 3 == 0 ? 0x1p-12 * s.variance.hi : 0;  // leaves much open
+      const double shift = round % 5 == 0 ? 0 : numbers.number(bf16, -3, 0);
+      const double gamma = numbers.number(f32, -1, 1);
+      const auto line = weighted ? backward_line(m, n, shift, std::abs(numbers.number(f32, -1, 1)), gamma)
+                                 : forward_line(s, m, shift, gamma, numbers.number(f32, -1, 1), 1e-5);
+      ASSERT_TRUE(line);
+      const Stored x = stored(format, values);
+      const Stored w = stored(format, weights);
+      const auto at = static_cast<std::size_t>(format == f32 ? 1 : format == f16 ? 2 : 3);
+      const Made first = made_by(all_lanes()[0]->raw[at], format, x, weighted ? &w : nullptr, *line);
+      open += static_cast<int>(first.open_rows.size());
+      EXPECT_LE(first.still_open.size(), first.open_rows.size());
+      for (const Lanes* const* table = all_lanes() + 1; *table != nullptr; ++table) {
+        const Made other = made_by((*table)->raw[at], format, x, weighted ? &w : nullptr, *line);
+        ASSERT_TRUE(other == first) << (*table)->name << " " << format.name << " n " << n;
+      }
+    }
+  EXPECT_GT(open, 100);
 }
 
 TEST(Raw, StepsAreThoseOfTheNumberLineAndKindsAreNotMixed) {
