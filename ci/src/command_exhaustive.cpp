@@ -91,8 +91,8 @@ void add_exhaustive(CLI::App& app, Run& run) {
       ->type_name("TIME")
       ->group("Table");
   command->footer(
-      "inference: y for all 65,536 encodings of x under eight settings of statistics and parameters.\n"
-      "invstd:    1/sqrt(var + eps) for all 2,139,095,039 positive f32 variances.\n"
+      "inference: y for every x of the core domain under eight settings of statistics and parameters.\n"
+      "invstd:    1/sqrt(var + eps) for all 2,130,706,432 normal f32 variances.\n"
       "pairs:     mean, var, invstd and y in training for all pairs (n = 2) of finite 16-bit values with\n"
       "           x[0] >= 0.\n"
       "'covered all' is exhaustive: the maximum is one. 'steps' counts numbers of the format between\n"

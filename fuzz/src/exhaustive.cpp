@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "normproof/properties/domain.h"
 #include "normproof/reference/certified.h"
 #include "normproof/reference/truth.h"
 #include "normproof/reference/ulp.h"
@@ -84,20 +85,25 @@ constexpr std::array settings{Setting{0, 1, 1, 0},
 
 Exhausted every_x(const impls::KernelInfo& kernel, const Format& dtype, const TableOptions& options) {
   const auto start = Clock::now();
-  constexpr std::int64_t encodings = 65536;
   Exhausted table;
-  table.total = encodings * static_cast<std::int64_t>(settings.size());
   table.most_steps = -1;
   impls::Runner runner(options.run);
   for (const Setting& s : settings) {
     Case c;
-    c.problem = problem_of(Pass::forward_inference, dtype, encodings, 1);
-    for (std::uint64_t bits = 0; bits < encodings; ++bits)
-      c.x.push_back(decode(dtype, bits));
+    c.problem = problem_of(Pass::forward_inference, dtype, 1, 1);
     c.gamma = {s.gamma};
     c.beta = {s.beta};
     c.running_mean = {s.mean};
     c.running_var = {s.variance};
+    std::vector<double> core;
+    for (std::uint64_t bits = 0; bits < 65536; ++bits) {
+      c.x = {decode(dtype, bits)};
+      if (properties::domain_of(c) == Domain::core)
+        core.push_back(c.x[0]);
+    }
+    c.x = std::move(core);
+    c.problem.shape.batch = static_cast<std::int64_t>(c.x.size());
+    table.total += c.problem.shape.batch;
     const impls::Observation seen = runner.run(kernel, c);
     if (seen.outcome != impls::Outcome::completed) {
       table.reason = seen.detail;
@@ -114,7 +120,7 @@ Exhausted every_x(const impls::KernelInfo& kernel, const Format& dtype, const Ta
       table.worst.problem.shape.batch = 1;
       table.worst.x = {c.x[i]};
     }
-    table.covered += encodings;
+    table.covered += c.problem.shape.batch;
   }
   judge_worst(table, kernel, runner);
   table.seconds = seconds_since(start);
@@ -123,17 +129,18 @@ Exhausted every_x(const impls::KernelInfo& kernel, const Format& dtype, const Ta
 
 Exhausted every_variance(const impls::KernelInfo& kernel, double eps, const TableOptions& options) {
   const auto start = Clock::now();
-  constexpr std::uint64_t last = 0x7F7FFFFF, chunk = 1 << 18, chunks = last / chunk + 1;
+  constexpr std::uint64_t normal = 0x00800000, last = 0x7F7FFFFF, chunk = 1 << 18;
+  constexpr std::uint64_t chunks = (last - normal) / chunk + 1;
   Exhausted table;
-  table.total = last;
+  table.total = last - normal + 1;
+  long double furthest = -1;  // in ulps, by which the worst is chosen
   table.most_steps = -1;
   impls::Runner runner(options.run);
-  for (std::uint64_t k = 0; k < chunks && in_budget(options, start); ++k) {
-    const std::uint64_t first = k * 5087 % chunks * chunk;  // 5087 is prime and above the factors of chunks
+  for (std::uint64_t k = 0; k < chunks && (k == 0 || in_budget(options, start)); ++k) {
+    const std::uint64_t first = normal + k * 5087 % chunks * chunk;  // a prime that does not divide the count
     Case c;
     std::vector<double>& v = c.running_var;
-    for (std::uint64_t bits = std::max<std::uint64_t>(1, first); bits < std::min(first + chunk, last + 1);
-         ++bits)
+    for (std::uint64_t bits = first; bits < std::min(first + chunk, last + 1); ++bits)
       v.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
     const auto channels = static_cast<std::int64_t>(v.size());
     c.problem = problem_of(Pass::forward_inference, f32, 1, channels);
@@ -151,23 +158,18 @@ Exhausted every_variance(const impls::KernelInfo& kernel, double eps, const Tabl
       const long double root = std::sqrt(static_cast<long double>(v[i]) + static_cast<long double>(eps));
       const auto want = static_cast<double>(static_cast<float>(1 / root));
       const double got = seen[Output::y][i];
-      if (got == want) {
-        ++table.correctly_rounded;
+      table.correctly_rounded += got == want ? 1 : 0;
+      table.most_steps = std::max(table.most_steps, got == want ? 0 : steps_between(f32, got, want));
+      const long double off = std::abs(static_cast<long double>(got) - 1 / root) /
+                              static_cast<long double>(reference::ulp(f32, want, 0));
+      if (!(off > furthest))
         continue;
-      }
-      const std::int64_t steps = steps_between(f32, got, want);
-      if (steps <= table.most_steps)
-        continue;
-      table.most_steps = steps;
+      furthest = off;
       table.worst = channel_of(c, static_cast<std::int64_t>(i));
     }
     table.covered += channels;
   }
-  if (table.most_steps < 0) {
-    table.most_steps = 0;
-  } else {
-    judge_worst(table, kernel, runner);
-  }
+  judge_worst(table, kernel, runner);
   table.seconds = seconds_since(start);
   return table;
 }
@@ -218,7 +220,7 @@ std::vector<Exhausted> every_pair(const impls::KernelInfo& kernel, const Format&
     x[channels + i] = static_cast<std::uint16_t>(encode(dtype, finite[i]));
 
   impls::Runner runner(options.run);
-  for (std::size_t k = 0; k < firsts && in_budget(options, start); ++k) {
+  for (std::size_t k = 0; k < firsts && (k == 0 || in_budget(options, start)); ++k) {
     const double first = finite[k * 20011 % firsts];  // a prime that divides neither format's count
     for (std::size_t i = 0; i < channels; ++i) {
       c.x[2 * i] = first;

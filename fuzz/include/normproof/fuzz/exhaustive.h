@@ -36,10 +36,10 @@ struct TableOptions {
   std::optional<std::chrono::milliseconds> budget;
 };
 
-/// y in inference for every encoding of x in a format of 16 bits, under some statistics and parameters.
+/// y in inference for every x of a format of 16 bits, under some statistics and parameters.
 Exhausted every_x(const impls::KernelInfo& kernel, const Format& dtype, const TableOptions& options);
 
-/// invstd for every positive finite f32 variance: y in inference at x = 1, mean 0, gamma 1, beta 0. The truth
+/// invstd for every normal f32 variance: y in inference at x = 1, mean 0, gamma 1, beta 0. The truth
 /// is that of 64-bit significands; the worst is judged by the oracle.
 Exhausted every_variance(const impls::KernelInfo& kernel, double eps, const TableOptions& options);
 
