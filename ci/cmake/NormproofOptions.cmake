@@ -6,6 +6,7 @@ set_property(CACHE NORMPROOF_WITH_LIBTORCH PROPERTY STRINGS AUTO ON OFF)
 option(NORMPROOF_WITH_ONEDNN "Build the adapter of oneDNN" OFF)
 option(NORMPROOF_WERROR "Warnings in normproof's own code are errors" OFF)
 option(NORMPROOF_SANITIZE "Instrument with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
+option(NORMPROOF_FUZZ "Build the fuzz targets with libFuzzer, everything instrumented for it (clang)" OFF)
 option(NORMPROOF_COVERAGE "Instrument for gcov" OFF)
 option(NORMPROOF_TESTS "Build the tests and benchmarks" ${PROJECT_IS_TOP_LEVEL})
 

@@ -24,6 +24,7 @@ void add_claims(CLI::App& app, Run& run);
 void add_findings(CLI::App& app, Run& run);
 void add_vectors(CLI::App& app, Run& run);
 void add_hunt(CLI::App& app, Run& run);
+void add_exhaustive(CLI::App& app, Run& run);
 
 /// The lines on exit codes that every command's help ends with.
 inline constexpr const char* exit_codes =

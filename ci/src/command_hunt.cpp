@@ -172,9 +172,9 @@ std::string found_text(const Row& row, const Style& style) {
   out += fmt::format("\n  got {}, truth rounds to {} ({})\n", hex_float(s.at.got), hex_float(s.at.want),
                      s.at.clause);
   if (row.random)
-    out += fmt::format("  random alone, {} evaluations: {}, hunt gains {:.2f}x\n",
-                       grouped(row.random->evaluations), brief(row.random->score.value),
-                       row.found.score.value / row.random->score.value);
+    out +=
+        fmt::format("  random alone, {} evaluations: {}, hunt gains {}x\n", grouped(row.random->evaluations),
+                    brief(row.random->score.value), brief(row.found.score.value / row.random->score.value));
   out += fmt::format("  climbed from: {}\n", row.found.from);
   if (!row.saved.empty())
     out += fmt::format("  worst known input: {}\n", row.saved);
@@ -237,9 +237,9 @@ std::string comparison_text(const std::vector<Row>& rows) {
     if (!row.random)
       continue;
     const double gain = row.found.score.value / row.random->score.value;
-    out += fmt::format("{:<34} {:<18} {:<12} {:>11} {:>8} {:>8} {:>6.2f} {:>14} {:>13}\n", row.kernel,
+    out += fmt::format("{:<34} {:<18} {:<12} {:>11} {:>8} {:>8} {:>6} {:>14} {:>13}\n", row.kernel,
                        to_string(row.pass), to_string(row.output), grouped(row.found.evaluations),
-                       brief(row.random->score.value), brief(row.found.score.value), gain,
+                       brief(row.random->score.value), brief(row.found.score.value), brief(gain),
                        brief(row.found.score.ratio),
                        row.found.score.claim > 0 ? brief(row.found.score.claim) : "");
   }

@@ -84,6 +84,7 @@ int main(int argc, char** argv) {
   add_findings(app, run);
   add_vectors(app, run);
   add_hunt(app, run);
+  add_exhaustive(app, run);
 
   try {
     if (argc > 1 && argv[1][0] != '-') {

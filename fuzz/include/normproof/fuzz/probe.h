@@ -19,7 +19,7 @@ enum class Objective {
   ratio,  ///< measured / permitted at the gate
   claim,  ///< measured / permitted under the kernel's own claims
   raw,    ///< E_raw, ulps of the exact value: without bound where it is 0
-  cond    ///< E_cond, ulps of the condition scale
+  cond    ///< E_cond, ulps of the condition scale; in training up to a condition number of 2^(p/2)
 };
 inline constexpr std::array all_objectives{Objective::ratio, Objective::claim, Objective::raw,
                                            Objective::cond};
