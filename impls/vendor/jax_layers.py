@@ -47,7 +47,10 @@ if __name__ == "__main__":
     print(f"jax {jax.__version__}")
     sys.exit(
         trial.run(
-            {"jax.two_pass": two_pass, "jax.fast_variance": fast_variance}, __doc__,
-            framework="jax", layouts=["contiguous"], passes=["forward-training", "gradient"],
-        )  # fmt: skip
+            {"jax.two_pass": two_pass, "jax.fast_variance": fast_variance},
+            __doc__,
+            framework="jax",
+            layouts=["contiguous"],
+            passes=["forward-training", "gradient"],
+        )
     )

@@ -20,7 +20,12 @@ except ImportError as error:
 import numpy as np
 import trial
 
-types = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "bfloat16": TensorProto.BFLOAT16}
+types = {
+    "float16": TensorProto.FLOAT16,
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "bfloat16": TensorProto.BFLOAT16,
+}
 
 
 @functools.lru_cache(maxsize=256)
@@ -30,11 +35,17 @@ def session(data: str, stats: str, shape: tuple[int, ...], eps: float, momentum:
     values += [helper.make_tensor_value_info(name, types[stats], channels) for name in ("scale", "b", "mean", "var")]
     outputs = [helper.make_tensor_value_info("y", types[data], shape)]
     if training:
-        outputs += [helper.make_tensor_value_info(name, types[stats], channels) for name in ("running_mean", "running_var")]
+        outputs += [
+            helper.make_tensor_value_info(name, types[stats], channels) for name in ("running_mean", "running_var")
+        ]
     node = helper.make_node(
-        "BatchNormalization", [value.name for value in values], [value.name for value in outputs],
-        epsilon=eps, momentum=momentum, training_mode=int(training),
-    )  # fmt: skip
+        "BatchNormalization",
+        [value.name for value in values],
+        [value.name for value in outputs],
+        epsilon=eps,
+        momentum=momentum,
+        training_mode=int(training),
+    )
     graph = helper.make_graph([node], "batch_normalization", values, outputs)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
     options = onnxruntime.SessionOptions()
@@ -60,7 +71,10 @@ if __name__ == "__main__":
     print(f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}")
     sys.exit(
         trial.run(
-            {"onnxruntime.batch_normalization": batch_normalization}, __doc__,
-            dialect="onnx", layouts=["contiguous"], passes=["forward-training", "forward-inference"],
-        )  # fmt: skip
+            {"onnxruntime.batch_normalization": batch_normalization},
+            __doc__,
+            dialect="onnx",
+            layouts=["contiguous"],
+            passes=["forward-training", "forward-inference"],
+        )
     )

@@ -181,7 +181,9 @@ class Check(unittest.TestCase):
         right = normproof.check(backward)
         self.assertTrue(right, str(right))
         self.assertIn("backward-training f32 contiguous dgamma", right.grades)
-        wrong = normproof.check(lambda x, dy, saved_mean, saved_invstd, gamma=None: backward(x, dy, saved_mean, saved_invstd, gamma, 0.0))
+        wrong = normproof.check(
+            lambda x, dy, saved_mean, saved_invstd, gamma=None: backward(x, dy, saved_mean, saved_invstd, gamma, 0.0)
+        )
         self.assertIn("dx", {failure.output for failure in wrong.failures})
 
     @unittest.skipIf(ml_dtypes is None, "no ml_dtypes")
@@ -312,7 +314,9 @@ class Triton(unittest.TestCase):
         self.assertTrue(right, str(right))
         self.assertIn("contiguous tensors only", right.skips)
         self.assertIn("forward-training f16/f32 contiguous y", right.grades)
-        wrong = normproof.check(lambda x, gamma=None, beta=None, eps=1e-5: triton_batch_norm(x, gamma, beta, eps, 1), framework="torch")
+        wrong = normproof.check(
+            lambda x, gamma=None, beta=None, eps=1e-5: triton_batch_norm(x, gamma, beta, eps, 1), framework="torch"
+        )
         self.assertEqual(wrong.verdict, "FAIL", "the mask is one too short")
 
 
@@ -332,7 +336,9 @@ class Jax(unittest.TestCase):
                                  grade="sequential", passes=["forward-training", "gradient"])  # fmt: skip
         self.assertIn("gradient f32 contiguous dx", result.grades)
         self.assertGreater(result.statuses["PASS"], 50)
-        wrong = normproof.check(lambda x, gamma, beta, eps: compiled(x, gamma, beta, eps, slip=2.0), framework="jax", grade="sequential")
+        wrong = normproof.check(
+            lambda x, gamma, beta, eps: compiled(x, gamma, beta, eps, slip=2.0), framework="jax", grade="sequential"
+        )
         self.assertGreater(wrong.statuses["FAIL"], result.statuses.get("FAIL", 0))
 
 

@@ -17,7 +17,7 @@ if not modules:
     print("SKIPPED: none of the libraries is there")
     raise SystemExit(77)
 
-import normproof  # noqa: E402
+import normproof
 
 
 class Jax(unittest.TestCase):
@@ -41,11 +41,18 @@ class OnnxRuntime(unittest.TestCase):
 
     def test_outputs_or_semantics_that_get_mixed_up(self):
         function = modules["onnx_runtime"].batch_normalization
-        options = {"dialect": "onnx", "layouts": ["contiguous"], "passes": ["forward-training", "forward-inference"], "profile": "standard"}
+        options = {
+            "dialect": "onnx",
+            "layouts": ["contiguous"],
+            "passes": ["forward-training", "forward-inference"],
+            "profile": "standard",
+        }
         result = normproof.check(function, dtypes=["f32", "bf16"], **options)
         self.assertTrue(result, str(result))
         self.assertIn("forward-training f32 contiguous running_var", result.grades)
-        self.assertTrue(any("NOT_IMPLEMENTED" in reason for reason in result.skips), "bf16 is not there, in its own words")
+        self.assertTrue(
+            any("NOT_IMPLEMENTED" in reason for reason in result.skips), "bf16 is not there, in its own words"
+        )
 
         @functools.wraps(function)  # and so with its signature
         def mixed(**given):

@@ -177,7 +177,9 @@ def _trial(fn, command, dialect, dtypes, chosen, options) -> Result:
         raise Error(said or f"the program ended with {code}")
     name = getattr(fn, "__name__", prepared.name)
     more = "".join(f", {key}={value!r}" for key, value in repeated.items())
-    return _result.from_report(report, prepared.tracebacks, lambda recipe: f"normproof.replay({name}, {recipe!r}{more})")
+    return _result.from_report(
+        report, prepared.tracebacks, lambda recipe: f"normproof.replay({name}, {recipe!r}{more})"
+    )
 
 
 def _passes_of(kernel: Callable) -> list[str]:

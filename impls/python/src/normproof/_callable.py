@@ -269,7 +269,11 @@ class Signature:
                 nearest = difflib.get_close_matches(name, (*known, *aliases), 1, 0)
                 raise Error(f"unknown parameter {name!r}; the nearest is {nearest[0]!r}")
             found.words[ours] = name
-            if parameter.default is None or "None" in str(parameter.annotation) or "Optional" in str(parameter.annotation):
+            if (
+                parameter.default is None
+                or "None" in str(parameter.annotation)
+                or "Optional" in str(parameter.annotation)
+            ):
                 found.optional.add(ours)
         if not found.takes("x") or not found.takes("eps") and not found.takes("saved_invstd"):
             raise Error("the function must take x, and eps (or saved_invstd, for a backward pass)")
@@ -401,11 +405,15 @@ class Callable:
             known = {name: value for name, value in result.items() if value is not None}
             for name in known:
                 if name not in outputs:
-                    raise TypeError(f"unknown output {name!r}; the nearest is {difflib.get_close_matches(name, outputs, 1, 0)[0]!r}")
+                    raise TypeError(
+                        f"unknown output {name!r}; the nearest is {difflib.get_close_matches(name, outputs, 1, 0)[0]!r}"
+                    )
             return known
         values = result if isinstance(result, (tuple, list)) else (result,)
         if len(values) > len(names):
-            raise TypeError(f"the function returned {len(values)} values for {', '.join(names)}; returns=(...) names them")
+            raise TypeError(
+                f"the function returned {len(values)} values for {', '.join(names)}; returns=(...) names them"
+            )
         return {name: value for name, value in zip(names, values) if value is not None}
 
     def claims_of(self, problem: Problem) -> dict:
@@ -442,7 +450,11 @@ def _sample(problem: Problem) -> dict[str, np.ndarray]:
     """Some numbers between 1 and 2 of every format, by their bits; only to see what is returned."""
     one = {"f16": 0x3C00, "bf16": 0x3F80, "f32": 0x3F800000, "f64": 0x3FF0000000000000}
     step = {"f16": 1 << 6, "bf16": 1 << 3, "f32": 1 << 19, "f64": 1 << 48}
-    names = ["x"] + (["gamma", "beta"] if problem.affine else []) + (["running_mean", "running_var"] if problem.running else [])
+    names = (
+        ["x"]
+        + (["gamma", "beta"] if problem.affine else [])
+        + (["running_mean", "running_var"] if problem.running else [])
+    )
     if "backward" in problem.pass_ or problem.pass_ == "gradient":
         names.append("dy")
     if problem.pass_ in ("backward-training", "double-backward"):

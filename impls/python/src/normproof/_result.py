@@ -55,7 +55,9 @@ class Result:
 
     def _summary(self) -> str:
         counts = ", ".join(f"{count:,} {status}" for status, count in self.statuses.items())
-        return f"{self.verdict} {self.name} at grade {self.grade}: {counts or 'nothing judged'}, on {self.cases:,} cases"
+        return (
+            f"{self.verdict} {self.name} at grade {self.grade}: {counts or 'nothing judged'}, on {self.cases:,} cases"
+        )
 
     def __str__(self) -> str:
         lines = [self._summary()]
@@ -73,7 +75,17 @@ class Result:
         rows = "".join(
             "<tr>" + "".join(f"<td style='text-align:left'>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
             for cells in (
-                (f.status, f.clause, f.output, f.got, f.want, f"{f.ulps:.4g}", f"{f.ratio:.4g}", f.diagnosis or f.note, f.replay)
+                (
+                    f.status,
+                    f.clause,
+                    f.output,
+                    f.got,
+                    f.want,
+                    f"{f.ulps:.4g}",
+                    f"{f.ratio:.4g}",
+                    f.diagnosis or f.note,
+                    f.replay,
+                )
                 for f in self.failures[:12]
             )
         )
@@ -82,7 +94,9 @@ class Result:
             for word in ("status", "clause", "output", "got", "want", "ulps", "of permitted", "what it is", "again")
         )
         table = f"<table><tr>{head}</tr>{rows}</table>" if rows else ""
-        skips = "".join(f"<li>{count} cases not run: {html.escape(reason)}</li>" for reason, count in self.skips.items())
+        skips = "".join(
+            f"<li>{count} cases not run: {html.escape(reason)}</li>" for reason, count in self.skips.items()
+        )
         summary = html.escape(self._summary())
         word = html.escape(self.verdict)
         bold = f"<b style='color:{colour}'>{word}</b>"

@@ -58,7 +58,9 @@ class Server:
         if status != OK:
             named, changed = {}, {}
         said = text.splitlines()[0].encode()[:400] if text else b""
-        written = [named[name] for name in outputs if name in named] + [changed[name] for name in inputs if name in changed]
+        written = [named[name] for name in outputs if name in named] + [
+            changed[name] for name in inputs if name in changed
+        ]
         data = b"".join(np.ascontiguousarray(values).tobytes() for values in written)
         mask = _mask(outputs, promised if kind == "query" else named)
         head = (
