@@ -501,6 +501,72 @@ std::string name_of(const testing::TestParamInfo<std::size_t>& info) {
 
 INSTANTIATE_TEST_SUITE_P(Certified, Bound, testing::Range(std::size_t{0}, rows().size()), name_of);
 
+TEST(Sums, KeepTheirBoundsInRowsAndColumnsOnEveryInstructionSet) {
+  Numbers numbers(47);
+  for (const Lanes* const* table = all_lanes(); *table != nullptr; ++table)
+    for (int round = 0; round < 100; ++round) {
+      const std::int64_t n = numbers.integer(1, 700);
+      const double shift = round % 3 == 0 ? 0 : any_double(numbers, -1, 3);
+      std::vector<double> x, w;
+      Precise d = 0, size = 0, dd = 0, sum_w = 0, size_w = 0, wd = 0, size_wd = 0;
+      for (std::int64_t i = 0; i < n; ++i) {
+        x.push_back(shift + any_double(numbers, -20, 1));
+        w.push_back(any_double(numbers, -20, 1));
+        const Precise one = Precise(x.back()) - shift;
+        d += one, size += abs(one), dd += one * one;
+        sum_w += w.back(), size_w += std::abs(w.back()), wd += one * w.back(),
+            size_wd += abs(Precise(one * w.back()));
+      }
+      const auto within = [&](const double(&got)[2], const Precise& want, double bound) {
+        ASSERT_LE(abs(Precise(precise(got) - want)), bound) << (*table)->name << " n " << n;
+      };
+      const auto check = [&](const Moments& plain, const Moments& weighted, const SumErrors& g,
+                             const SumErrors& g_w) {
+        within(plain.d, d, g.first * static_cast<double>(size));
+        within(plain.dd, dd, g.second * static_cast<double>(dd));
+        within(weighted.w, sum_w, g_w.first * static_cast<double>(size_w));
+        within(weighted.wd, wd, g_w.second * static_cast<double>(size_wd));
+        EXPECT_GE(weighted.dd[0], static_cast<double>(dd) / 1.01);
+      };
+      const RawLanes& raw = (*table)->raw[0];
+      const Rows run{1, n, n};
+      Moments plain, weighted;
+      raw.row_moments(x.data(), nullptr, run, shift, plain);
+      raw.row_moments(x.data(), w.data(), run, shift, weighted);
+      check(plain, weighted, plain_errors, plain_errors);
+      plain = weighted = {};
+      raw.row_moments_precise(x.data(), nullptr, run, shift, plain);
+      raw.row_moments_precise(x.data(), w.data(), run, shift, weighted);
+      check(plain, weighted, precise_errors(plain.deepest), precise_errors(weighted.deepest));
+      // The same values down one of eleven columns; the others hold them negated.
+      constexpr std::int64_t channels = 11;
+      const std::int64_t column = numbers.integer(0, channels);
+      std::vector<double> many_x, many_w;
+      for (std::size_t i = 0; i < x.size(); ++i)
+        for (std::int64_t c = 0; c < channels; ++c) {
+          many_x.push_back(c == column ? x[i] : -x[i]);
+          many_w.push_back(c == column ? w[i] : -w[i]);
+        }
+      const auto columns = [&](const double* weights) {
+        const std::vector<double> shifts(64, shift);
+        std::vector<double> sums(12 * 64);
+        const auto at = [&](std::size_t k) {
+          return sums.data() + 64 * k;
+        };
+        raw.column_moments(
+            many_x.data(), weights, n, channels, channels, shifts.data(),
+            {{at(0), at(1)}, {at(2), at(3)}, {at(4), at(5)}, {at(6), at(7)}, {at(8), at(9)}, at(10), at(11)});
+        Moments m;
+        double* const to[] = {m.d, m.dd, m.w, m.wd, m.ww};
+        for (std::size_t k = 0; k < 5; ++k)
+          for (std::size_t part = 0; part < 2; ++part)
+            to[k][part] = at(2 * k + part)[column];
+        return m;
+      };
+      check(columns(nullptr), columns(many_w.data()), plain_errors, plain_errors);
+    }
+}
+
 // --- what a wrong bound does to results ---
 
 /// Elements that lie ever nearer to a midpoint of f32, x = +-c: y = gamma c / sqrt(c^2 + eps) + beta is below
