@@ -93,7 +93,7 @@ void add_exhaustive(CLI::App& app, Run& run) {
   command->footer(
       "inference: y for every x of the core domain under eight settings of statistics and parameters.\n"
       "invstd:    1/sqrt(var + eps) for all 2,130,706,432 normal f32 variances.\n"
-      "pairs:     mean, var, invstd and y in training for all pairs (n = 2) of finite 16-bit values with\n"
+      "pairs:     mean, var, invstd and y in training for all pairs (n = 2) of 16-bit values with\n"
       "           x[0] >= 0.\n"
       "'covered all' is exhaustive: the maximum is one. 'steps' counts numbers of the format between\n"
       "the output and the rounded truth; E_raw and measured/permitted are those of the worst input.\n\n"

@@ -17,6 +17,8 @@ void places(const Shape& shape, Layout layout, std::uint64_t seed) {
   std::vector<std::int64_t> extents{shape.batch, shape.channels};
   extents.insert(extents.end(), shape.spatial.begin(), shape.spatial.end());
   fuzz::demand(p.strides.size() == extents.size(), "a stride for each axis");
+  if (shape.elements() == 0)
+    return;  // nothing to place, however large the other axes
   std::vector<std::int64_t> at{p.offset};
   for (std::size_t axis = 0; axis < extents.size(); ++axis) {
     std::vector<std::int64_t> next;

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "kernels.h"
+#include "normproof/fuzz/probe.h"
+#include "normproof/properties/recipe.h"
 
 namespace normproof::fuzz {
 namespace {
@@ -41,6 +43,24 @@ TEST(Exhaustive, pairs_are_judged_by_the_certified_oracle_output_by_output) {
     EXPECT_LE(table.most_steps, 1);
     EXPECT_GT(table.correctly_rounded, table.covered * 9 / 10);
   }
+}
+
+TEST(Exhaustive, the_largest_pair_of_the_core_domain_overflows_in_no_kernel) {
+  // x^2 fits twice, but not the square of the difference that Chan's merge forms.
+  const auto pair = [](double a, double b) {
+    Case c = properties::expand([] {
+      properties::Recipe r;
+      r.dtype = bf16;
+      r.shape = {2, 1, {}};
+      return r;
+    }());
+    c.x = {a, b};
+    return Probe(kernel_of("cpu.welford_f32"), {Output::var, Objective::ratio, {}})(c);
+  };
+  EXPECT_THAT(pair(0x1.52p+63, -0x1.5cp+62).reason, testing::HasSubstr("core domain"));
+  const Score largest_pair = pair(0x1.fep+62, -0x1.fep+62);
+  EXPECT_TRUE(largest_pair.counts()) << largest_pair.reason;
+  EXPECT_LE(largest_pair.ratio, 1);
 }
 
 TEST(Exhaustive, a_kernel_of_another_pass_is_skipped_with_its_reason) {

@@ -154,9 +154,10 @@ Domain domain_of(const Case& c) {
   const Format accumulator = p.accumulator();
   const auto n = static_cast<double>(p.shape.per_channel());
   const double most = largest(accumulator);
+  const double terms = std::max(n, 4.0);  // a merge squares a difference: up to 4 x^2 however few the values
   const bool squares_fit = std::ranges::all_of(c.x, [&](double value) {
     const double size = size_of(value);
-    return size <= 1 || size <= most / size / n;  // no product that could itself overflow
+    return size <= 1 || size <= most / size / terms;  // no product that could itself overflow
   });
   // A subnormal number of f16 is an ordinary one of its accumulator; one among the statistics is not (eta_s).
   const auto elements = [&](const std::vector<double>& values) {

@@ -43,7 +43,7 @@ Exhausted every_x(const impls::KernelInfo& kernel, const Format& dtype, const Ta
 /// is that of 64-bit significands; the worst is judged by the oracle.
 Exhausted every_variance(const impls::KernelInfo& kernel, double eps, const TableOptions& options);
 
-/// mean, var, invstd and y in training for n = 2 and every pair of finite values of a format of 16 bits,
+/// mean, var, invstd and y in training for n = 2 and every pair of values of a format of 16 bits,
 /// against the certified oracle. x[0] >= 0: the other half is the negative of this one (bitwise negation is a
 /// property of its own).
 std::vector<Exhausted> every_pair(const impls::KernelInfo& kernel, const Format& dtype,
