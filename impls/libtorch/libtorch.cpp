@@ -262,7 +262,7 @@ struct BatchNorm {
 /// The gradient of at::native_batch_norm_backward, by autograd.
 template <at::DeviceType device>
 struct DoubleBackward {
-  static void check(const np_problem& p) { 
+  static void check(const np_problem& p) {
     check_operands(p, native_dialect, device, {NP_DOUBLE_BACKWARD, NP_DOUBLE_BACKWARD_INFERENCE});
   }
 

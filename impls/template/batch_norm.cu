@@ -1,5 +1,5 @@
-// A complete kernel in CUDA C++, to be copied: forward training of f32 tensors [batch, channel, space...] on the
-// device. First the kernel as it would stand in any library, then the glue that puts it on trial.
+// A complete kernel in CUDA C++, to be copied: forward training of f32 tensors [batch, channel, space...] on
+// the device. First the kernel as it would stand in any library, then the glue that puts it on trial.
 #include <cstdint>
 
 constexpr int block_threads = 256;
@@ -24,7 +24,9 @@ __global__ void batch_norm_train(const float* x, const float* gamma, const float
                                  std::int64_t n, std::int64_t plane, double eps, double weight,
                                  double divisor) {
   const std::int64_t c = blockIdx.x;
-  const auto place = [=](std::int64_t i) { return (i / plane * gridDim.x + c) * plane + i % plane; };
+  const auto place = [=](std::int64_t i) {
+    return (i / plane * gridDim.x + c) * plane + i % plane;
+  };
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < n; i += block_threads)
     sum += x[place(i)];
@@ -51,16 +53,22 @@ __global__ void batch_norm_train(const float* x, const float* gamma, const float
 // glue
 #include "normproof/simple.h"
 
-static float* at(const void* p) { return static_cast<float*>(const_cast<void*>(p)); }
+static float* at(const void* p) {
+  return static_cast<float*>(const_cast<void*>(p));
+}
 static std::int32_t run(const np_simple_call* a) {
   batch_norm_train<<<a->channels, block_threads, 0, static_cast<cudaStream_t>(a->stream)>>>(
       at(a->x), at(a->gamma), at(a->beta), at(a->running_mean), at(a->running_var), at(a->y), at(a->mean),
       at(a->invstd), a->batch * a->plane, a->plane, a->eps, a->weight, a->divisor);
   return cudaGetLastError() == cudaSuccess ? NP_OK : NP_FAILED;
 }
-static const np_simple table = {
-    .name = "template.cuda", .summary = "one block per channel, sums in double", .pass = NP_FORWARD_TRAINING,
-    .dtype = NP_F32, .outputs = NP_OUT_Y | NP_OUT_MEAN | NP_OUT_INVSTD | NP_OUT_RUNNING_MEAN | NP_OUT_RUNNING_VAR,
-    .device = 2 /* CUDA */, .run = run};
+static const np_simple table = {.name = "template.cuda",
+                                .summary = "one block per channel, sums in double",
+                                .pass = NP_FORWARD_TRAINING,
+                                .dtype = NP_F32,
+                                .outputs = NP_OUT_Y | NP_OUT_MEAN | NP_OUT_INVSTD | NP_OUT_RUNNING_MEAN |
+                                           NP_OUT_RUNNING_VAR,
+                                .device = 2 /* CUDA */,
+                                .run = run};
 NP_SIMPLE_KERNEL(kernel, table)
 NP_LIBRARY("template in CUDA", "1", kernel())

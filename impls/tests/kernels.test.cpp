@@ -121,15 +121,14 @@ TEST(CpuKernels, GradientsOfExactDataAreExact) {
 /// Against the factored form of the specification; the kernel computes the expanded one.
 TEST(CpuKernels, SecondOrderOfExactDataIsExact) {
   Runner runner({.in_process = true});
-  for (const auto& [pass, absent] :
-       {std::pair{Pass::double_backward, 0},
-        {Pass::double_backward, 1},
-        {Pass::double_backward, 2},
-        {Pass::double_backward, 3},
-        {Pass::double_backward_inference, 0},
-        {Pass::double_backward_inference, 1},
-        {Pass::double_backward_inference, 2},
-        {Pass::double_backward_inference, 3}})
+  for (const auto& [pass, absent] : {std::pair{Pass::double_backward, 0},
+                                     {Pass::double_backward, 1},
+                                     {Pass::double_backward, 2},
+                                     {Pass::double_backward, 3},
+                                     {Pass::double_backward_inference, 0},
+                                     {Pass::double_backward_inference, 1},
+                                     {Pass::double_backward_inference, 2},
+                                     {Pass::double_backward_inference, 3}})
     for (const Formats& formats : all_formats)
       for (const Layout layout : all_layouts)
         for (const Shape& shape : powers_of_two) {
@@ -170,11 +169,11 @@ TEST(CpuKernels, SecondOrderOfExactDataIsExact) {
               const double p = value(c.v_x, i) - V / n - xhat(i) * W / n;
               ASSERT_EQ(seen[Output::grad_dy][k * count + i],
                         round_to(formats.data, c.gamma[k] * r * p + a * xhat(i) + b));
-              ASSERT_EQ(seen[Output::grad_x][k * count + i],
-                        round_to(formats.data,
-                                 a * r * q - (constants ? 0
-                                                        : c.gamma[k] * r * r / n *
-                                                              (xhat(i) * Q + dgamma * p + W * q))));
+              ASSERT_EQ(
+                  seen[Output::grad_x][k * count + i],
+                  round_to(formats.data, a * r * q - (constants ? 0
+                                                                : c.gamma[k] * r * r / n *
+                                                                      (xhat(i) * Q + dgamma * p + W * q))));
             }
           }
         }

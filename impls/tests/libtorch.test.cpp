@@ -63,9 +63,8 @@ TEST(LibTorch, ReportsWhatTheOperatorReturnsInEveryLayoutAndFormat) {
 
 /// The bundled kernels are exact on these data (kernels.test.cpp).
 TEST(LibTorch, GradientsOfEveryPassLayoutAndFormat) {
-  for (const Pass pass :
-       {Pass::backward_training, Pass::backward_inference, Pass::gradient, Pass::double_backward,
-        Pass::double_backward_inference})
+  for (const Pass pass : {Pass::backward_training, Pass::backward_inference, Pass::gradient,
+                          Pass::double_backward, Pass::double_backward_inference})
     for (const std::string_view dialect : {native_dialect, functional_dialect})
       for (const Formats& formats : all_formats)
         for (const Layout layout : all_layouts)

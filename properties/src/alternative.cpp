@@ -608,7 +608,7 @@ void Model::second(const Alternative& a, std::int64_t channel, Prediction& out) 
     if (a.triple_once)
       bracket = bracket + Tracked(2) * h * W * H / count;
     Tracked grad_x = constant || a.grad_x_constant != inference ? v_gamma * r * Tracked(dy[i])
-                                                            : v_gamma * r * q - factor * bracket;
+                                                                : v_gamma * r * q - factor * bracket;
     const double terms =
         h.size() * (Z.size() + (V.size() * G.size() + 3 * W.size() * H.size()) / count.size()) +
         H.size() * (v(i).size() + V.size() / count.size()) +

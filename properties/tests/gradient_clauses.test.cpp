@@ -11,8 +11,8 @@ using impls::Observation;
 using impls::Outcome;
 using testing::Each;
 using testing::ElementsAre;
-using testing::UnorderedElementsAre;
 using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 constexpr int backward_kernels = 3, second_order_kernels = 1;
 
@@ -468,8 +468,7 @@ Observation second_order(const Case& c, SecondSlip slip = SecondSlip::none) {
       if (slip != SecondSlip::no_q_term)
         bracket += W * q;
       double grad_x = slip == SecondSlip::v_gamma_left_out_of_grad_x ? 0 : a * r * q;
-      if (slip == SecondSlip::constant_statistics ||
-          (constants && slip != SecondSlip::training_in_inference))
+      if (slip == SecondSlip::constant_statistics || (constants && slip != SecondSlip::training_in_inference))
         grad_x = a * r * c.dy[i];
       else
         grad_x -= gamma * r * r / n * bracket;

@@ -78,7 +78,8 @@ TEST_P(EveryProfile, TriesEveryClassOfDialectUnderEveryPassFormatAndLayout) {
           // A class of which no member has the pass (a gradient at given statistics) is no class of that
           // pass.
           const bool has =
-              is_forward(pass) || !is_inference(pass) || std::ranges::any_of(dialects(), [&](const Dialect& other) {
+              is_forward(pass) || !is_inference(pass) ||
+              std::ranges::any_of(dialects(), [&](const Dialect& other) {
                 return class_of(other) == class_of(dialect) && other.semantics.inference_gradient;
               });
           EXPECT_EQ(met.contains(key_of(r) + " " + class_of(dialect)), has)

@@ -51,7 +51,8 @@ constexpr auto dx_formula = [](const auto& s, const auto& dy, const auto&, const
 constexpr auto grad_dy_formula = [](const auto& s, const auto&, const auto& cotangent, const auto& c) {
   return grad_dy_over_r(s, cotangent, c);
 };
-constexpr auto constant_grad_dy_formula = [](const auto& s, const auto&, const auto& cotangent, const auto& c) {
+constexpr auto constant_grad_dy_formula = [](const auto& s, const auto&, const auto& cotangent,
+                                             const auto& c) {
   return s.gamma * cotangent + s.v_gamma * c;
 };
 constexpr auto grad_x_formula = [](const auto& s, const auto& dy, const auto& cotangent, const auto& c) {
@@ -370,8 +371,8 @@ Rounded BackwardChannel::grad_gamma() {
 
 bool BackwardChannel::constant_grad_dy_is_finite(std::int64_t i) const {
   const bool of_v = v_ == nullptr || (std::isfinite(gamma_) && std::isfinite(v_[i]));
-  const bool of_x = !with_v_gamma() ||
-                    (std::isfinite(v_gamma_) && std::isfinite(x_[i]) && normaliser_.mean().is_finite());
+  const bool of_x =
+      !with_v_gamma() || (std::isfinite(v_gamma_) && std::isfinite(x_[i]) && normaliser_.mean().is_finite());
   const auto& special = normaliser_.special_invstd();
   return of_v && of_x && std::isfinite(v_beta_) && (!special || *special == 0);
 }
@@ -383,8 +384,7 @@ Rounded BackwardChannel::constant_grad_dy(std::int64_t i) {
     return with_v_gamma() ? element(grad_dy_form_, constant_grad_dy_formula, i, v_beta_)
                           : scaled(problem_.data, {Dyadic(gamma_) * Dyadic(v_[i]), 1}, v_beta_);
   const double of_v = v_ == nullptr ? 0 : kind_of(gamma_) * kind_of_invstd() * kind_of(v_[i]);
-  const double of_x =
-      with_v_gamma() ? kind_of(v_gamma_) * kind_of_deviation(i) * kind_of_invstd() : 0;
+  const double of_x = with_v_gamma() ? kind_of(v_gamma_) * kind_of_deviation(i) * kind_of_invstd() : 0;
   return {of_v + of_x + kind_of(v_beta_), 0};
 }
 

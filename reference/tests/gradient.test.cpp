@@ -290,9 +290,9 @@ TEST(Gradient, EveryWrongInputIsCaughtByTheRoutes) {
   }
   EXPECT_TRUE(caught(Pass::double_backward_inference, [](Case& m) { m.running_var[1] *= 2; }));
   EXPECT_TRUE(caught(Pass::double_backward_inference, [](Case& m) { m.problem.eps = 0.5; }));
-  EXPECT_TRUE(caught(Pass::double_backward_inference, [](Case& m) { m.problem.pass = Pass::double_backward,
-                                                                      m.saved_mean = m.running_mean,
-                                                                      m.saved_invstd = m.running_var; }));
+  EXPECT_TRUE(caught(Pass::double_backward_inference, [](Case& m) {
+    m.problem.pass = Pass::double_backward, m.saved_mean = m.running_mean, m.saved_invstd = m.running_var;
+  }));
   EXPECT_TRUE(caught(Pass::gradient, [](Case& m) { m.problem.eps = 0.5; }));
   for (const EpsPlacement eps : {EpsPlacement::outside_root, EpsPlacement::added_to_deviation,
                                  EpsPlacement::omitted, EpsPlacement::doubled, EpsPlacement::clamped})
@@ -657,11 +657,10 @@ TEST(GradientFacts, AreGoodWhereTheSumsCancel) {
       const GradientFacts& f = truth.channels[k].gradient;
       const auto batch = second_route::statistics(c.channel(static_cast<std::int64_t>(k)), n);
       const bool given = !c.saved_mean.empty();
-      const Rational mean = given                              ? exact(c.saved_mean[k])
+      const Rational mean = given                ? exact(c.saved_mean[k])
                             : is_inference(pass) ? exact(c.running_mean[k])
-                                                               : batch.mean;
-      const Rational s =
-          (is_inference(pass) ? exact(c.running_var[k]) : batch.biased) + exact(c.problem.eps);
+                                                 : batch.mean;
+      const Rational s = (is_inference(pass) ? exact(c.running_var[k]) : batch.biased) + exact(c.problem.eps);
       if (!given && s == 0)
         continue;
       Rational G, G1, K, K1, X, V, V1, L, L1, Z, Z1;

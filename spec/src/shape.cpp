@@ -2,8 +2,8 @@
 #include "normproof/spec/shape.h"
 
 #include <algorithm>
-#include <utility>
 #include <charconv>
+#include <utility>
 
 namespace normproof {
 namespace {

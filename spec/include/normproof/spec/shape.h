@@ -1,7 +1,7 @@
 // Shapes and layouts of activations.
 //
-// The reduction axis of batch normalisation is everything but the channel. A case therefore keeps x channel-major
-// (see case.h) and only the kernel's buffers know a layout.
+// The reduction axis of batch normalisation is everything but the channel. A case therefore keeps x
+// channel-major (see case.h) and only the kernel's buffers know a layout.
 #pragma once
 
 #include <array>
@@ -32,8 +32,9 @@ struct Shape {
 std::string to_string(const Shape& shape);
 std::optional<Shape> parse_shape(std::string_view text);
 
-/// contiguous: [N, C, S...] row-major. channels_last: [N, S..., C] row-major. strided: every tensor has its own order of
-/// axes, gaps between them, storage offset and misalignment, drawn from the problem's layout_seed.
+/// contiguous: [N, C, S...] row-major. channels_last: [N, S..., C] row-major. strided: every tensor has its
+/// own order of axes, gaps between them, storage offset and misalignment, drawn from the problem's
+/// layout_seed.
 enum class Layout { contiguous, channels_last, strided };
 inline constexpr std::array all_layouts{Layout::contiguous, Layout::channels_last, Layout::strided};
 
@@ -50,8 +51,9 @@ struct Placement {
   std::int64_t offset = 0;            ///< of the first element from the start of the storage
   std::int64_t extent = 0;            ///< elements of storage that the tensor spans, offset included
 };
-/// Dense for contiguous and channels_last. For `strided` a pure function of (seed, tensor): any order of the axes, gaps
-/// behind each, and an odd offset, so that no vector load is aligned. `tensor` is a small number of the caller's.
+/// Dense for contiguous and channels_last. For `strided` a pure function of (seed, tensor): any order of the
+/// axes, gaps behind each, and an odd offset, so that no vector load is aligned. `tensor` is a small number
+/// of the caller's.
 Placement placement(const Shape& shape, Layout layout, std::uint64_t seed, int tensor);
 /// The same for a per-channel vector.
 Placement channel_placement(std::int64_t channels, Layout layout, std::uint64_t seed, int tensor);
