@@ -571,9 +571,9 @@ Diagnosis diagnose(const Case& c, const reference::Truth& truth, const impls::Ob
   d.spec_misfit = scorer.spec().misfit;
   d.spec_ulps = scorer.spec_ulps();
   if (d.spec_misfit <= 1) {
-    d.sentence =
-        fmt::format("off by no more than the roundings that are {} ({} of them): too little to name a bug",
-                    by_claim ? "claimed" : "permitted", short_number(d.spec_misfit));
+    d.sentence = fmt::format(
+        "no finite value is off by more than the roundings {} ({} of them): too little to name a bug",
+        by_claim ? "that the kernel claims" : "of the grade", short_number(d.spec_misfit));
     return d;
   }
   Diagnosis of_manner = d;

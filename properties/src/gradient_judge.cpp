@@ -27,7 +27,8 @@ public:
     set_.inference = is_inference(problem().pass);
     set_.data = problem().data;
     set_.accumulator = problem().accumulator();
-    open_ = !set_.inference && without_nan();
+    open_ = !set_.inference && without_nan(true);
+    grad_dy_open_ = !set_.inference && without_nan(false);
     const bool second = is_second_order(problem().pass);
     const SecondOrderSums sums = second ? second_order_sums() : SecondOrderSums{};
     for (const Standard& s : standards_) {
@@ -103,17 +104,18 @@ private:
   }
 
   /// In training a NaN of the truth that stems from infinities alone stands for "not finite" (BN-BWD-11).
-  double measured(const Reading& r) const {
-    if (std::isnan(r.rn) && std::isinf(r.got) && open_)
+  double measured(Output output, const Reading& r) const {
+    if (std::isnan(r.rn) && std::isinf(r.got) && (output == Output::grad_dy ? grad_dy_open_ : open_))
       return 0;
     return r.measured(facts_.finite && gradient_.finite);
   }
 
   /// Whether no NaN is given to this channel, so that which of NaN and infinity comes out is open.
-  bool without_nan() const {
+  bool without_nan(bool in_dy_too) const {
     const auto at = static_cast<std::size_t>(channel_);
     for (const auto* values : {&case_.x, &case_.dy, &case_.v_x})
-      if (!values->empty() && holds_nan(case_.channel(*values, channel_), facts_.n))
+      if (!values->empty() && (in_dy_too || values != &case_.dy) &&
+          holds_nan(case_.channel(*values, channel_), facts_.n))
         return false;
     for (const auto* values :
          {&case_.gamma, &case_.saved_mean, &case_.saved_invstd, &case_.v_gamma, &case_.v_beta})
@@ -129,7 +131,7 @@ private:
     stage.output = output;
     const Reading r = reading(output, 0);
     record(output, r, output == Output::dbeta ? gradient_.G1 : gradient_.H1);
-    weigh(stage, clause, output, 0, r, measured(r), [&](std::size_t k) {
+    weigh(stage, clause, output, 0, r, measured(output, r), [&](std::size_t k) {
       if (output == Output::dgamma && undecided_[k])
         return infinity;
       if (!std::isfinite(r.rn))
@@ -171,7 +173,7 @@ private:
       const double xhat = deviation(i) * gradient_.invstd;
       record(output, r, r_scale * (std::abs(dy(i)) + gradient_.G1 / n + xhat * gradient_.H1 / n));
       const bool bounded = std::isfinite(r.rn);
-      const double error = measured(r);
+      const double error = measured(output, r);
       if (error > 0 || i == 0 || r.got != r.rn)
         weigh(stage, clause, output, i, r, error, [&](std::size_t k) {
           if (output == Output::dx && undecided_[k])
@@ -230,6 +232,7 @@ private:
   const reference::GradientFacts& gradient_;
   GradientProblem set_;
   bool open_ = false;                  ///< NaN and infinity are one: see measured()
+  bool grad_dy_open_ = false;          ///< the same for what does not read dy
   std::vector<GradientBounds> first_;  ///< by standard
   /// By standard: the pair's var + eps is 0 and a kernel's may be roundings, whose root is anything
   /// (BN-BWD-10 leaves the rest to the dialect).
