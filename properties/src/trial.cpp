@@ -1,8 +1,11 @@
 #include "normproof/properties/trial.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <exception>
 #include <limits>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
@@ -25,9 +28,26 @@ struct CaseLabel {
   std::string origin;
 };
 
+/// A verdict is large, and most cases are not of a kernel's passes: of those the reason is kept alone.
 struct KernelOnCase {
-  CaseVerdict verdict;
+  std::unique_ptr<CaseVerdict> verdict;  ///< none where the case was skipped
+  bool core = true;
+  std::string reason;
   double seconds = 0;
+
+  KernelOnCase(CaseVerdict&& of, double took) : core(of.core), reason(of.reason), seconds(took) {
+    if (of.judgements() != of.count(Status::skipped))
+      verdict = std::make_unique<CaseVerdict>(std::move(of));
+  }
+  CaseVerdict take() {
+    if (verdict)
+      return std::move(*verdict);
+    CaseVerdict skipped;
+    skipped.core = core;
+    skipped.reason = reason;
+    skipped.counts[static_cast<std::size_t>(Status::skipped)] = 1;
+    return skipped;
+  }
 };
 
 struct CaseResult {
@@ -40,6 +60,12 @@ struct CaseResult {
 
 constexpr std::int64_t audited_per_case = 16;
 
+/// How many cases may be finished beside one that is not: what waits takes half a GB at most.
+std::size_t most_waiting(std::size_t kernels, std::size_t threads) {
+  constexpr std::size_t bytes = std::size_t{1} << 29;
+  return std::max(4 * threads, bytes / (sizeof(CaseVerdict) * std::max<std::size_t>(kernels, 1)));
+}
+
 /// Everything one kernel did, as it is added up case by case in case order.
 class Docket {
 public:
@@ -47,10 +73,9 @@ public:
     report_.kernel = kernel;
   }
 
-  void add(const CaseLabel& label, KernelOnCase&& result) {
-    CaseVerdict& verdict = result.verdict;
+  void add(const CaseLabel& label, CaseVerdict&& verdict, double seconds) {
     ++report_.cases;
-    report_.seconds += result.seconds;
+    report_.seconds += seconds;
     if (verdict.count(Status::skipped) > 0)
       ++report_.skips[verdict.reason];
     auto& counts = verdict.core ? report_.counts : report_.extended_counts;
@@ -220,9 +245,10 @@ CaseResult try_case(std::size_t number, const Case& c, std::string regime,
   result.kernels.reserve(kernels.size());
   for (std::size_t k = 0; k < kernels.size(); ++k) {
     const impls::Observation seen = runner.run(kernels[k], c);
-    result.kernels.push_back({judge(c, truth, seen, options.gate), seen.seconds});
+    CaseVerdict verdict = judge(c, truth, seen, options.gate);
     if (options.observe)
-      options.observe(number, k, c, truth, seen, result.kernels.back().verdict);
+      options.observe(number, k, c, truth, seen, verdict);
+    result.kernels.emplace_back(std::move(verdict), seen.seconds);
   }
   return result;
 }
@@ -243,6 +269,8 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
   const std::size_t threads = static_cast<std::size_t>(std::max(1, options.threads));
 
   std::mutex mutex;
+  std::condition_variable room;
+  const std::size_t most = most_waiting(kernels.size(), threads);
   std::map<std::size_t, CaseResult> waiting;  // finished out of order
   std::size_t taken = 0;
   std::size_t added = 0;
@@ -262,15 +290,17 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
         report.audit.first = result.audit.first;
       report.truth_seconds += result.truth_seconds;
       for (std::size_t k = 0; k < dockets.size(); ++k) {
-        progress.judgements += result.kernels[k].verdict.judgements();
-        progress.failures += result.kernels[k].verdict.failed() ? 1 : 0;
-        dockets[k].add(result.label, std::move(result.kernels[k]));
+        CaseVerdict verdict = result.kernels[k].take();
+        progress.judgements += verdict.judgements();
+        progress.failures += verdict.failed() ? 1 : 0;
+        dockets[k].add(result.label, std::move(verdict), result.kernels[k].seconds);
       }
       progress.done = static_cast<std::int64_t>(++added);
       progress.seconds = seconds_since(start);
       if (options.progress)
         options.progress(progress);
     }
+    room.notify_all();
   };
 
   const auto work = [&] {
@@ -278,6 +308,10 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
       impls::Runner runner(options.run);
       std::unique_lock lock(mutex);
       while (!trouble && taken < source.count && in_time()) {
+        if (taken - added >= most) {  // whoever has the first of these is at work on it
+          room.wait(lock);
+          continue;
+        }
         const std::size_t i = taken++;
         lock.unlock();
         CaseResult result = try_case(i, source.make(i), source.regime(i), kernels, runner, options);
@@ -289,6 +323,7 @@ TrialReport run(const CaseSource& source, std::span<const impls::KernelInfo> ker
       const std::lock_guard lock(mutex);
       if (!trouble)
         trouble = std::current_exception();
+      room.notify_all();
     }
   };
 
