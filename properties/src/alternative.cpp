@@ -408,7 +408,7 @@ void Model::forward(const Alternative& a, std::int64_t channel, Prediction& out)
     w = cumulative;
     break;
   }
-  bool bessels = (p.semantics.running == VarianceKind::unbiased) != a.other_running;
+  const bool bessels = (p.semantics.running == VarianceKind::unbiased) != a.other_running;
   Tracked fed = bessels && !a.running_by_batch_size ? bessel(variance, n()) : variance;
   if (a.running_by_batch_size)
     fed = bessel(variance, p.shape.batch);

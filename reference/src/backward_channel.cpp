@@ -382,7 +382,7 @@ Rounded BackwardChannel::constant_grad_dy(std::int64_t i) {
     return settled(problem_.data, v_beta_, effort);
   if (constant_grad_dy_is_finite(i))
     return with_v_gamma() ? element(grad_dy_form_, constant_grad_dy_formula, i, v_beta_)
-                          : scaled(problem_.data, {Dyadic(gamma_) * Dyadic(v_[i]), 1}, v_beta_);
+                          : scaled(problem_.data, {Dyadic(gamma_) * Dyadic(v(i)), 1}, v_beta_);
   const double of_v = v_ == nullptr ? 0 : kind_of(gamma_) * kind_of_invstd() * kind_of(v_[i]);
   const double of_x = with_v_gamma() ? kind_of(v_gamma_) * kind_of_deviation(i) * kind_of_invstd() : 0;
   return {of_v + of_x + kind_of(v_beta_), 0};
