@@ -35,6 +35,7 @@ constexpr Bug bugs[] = {
     {"mutant.second_order_invstd_missing", "invstd missing in grad_gamma", ""},
     {"mutant.second_order_statistics_constant", "statistics taken for constants", ""},
     {"mutant.second_order_grad_gamma_uncentred", "grad_gamma without its means", ""},
+    {"mutant.second_order_training_in_eval", "the second order of training", ""},
     {"mutant.y_truncated", "truncated", ""},
     {"mutant.dx_truncated", "truncated", ""},
     {"mutant.y_rounded_twice", "",

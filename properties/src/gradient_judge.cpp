@@ -31,13 +31,18 @@ public:
     grad_dy_open_ = !set_.inference && without_nan(false);
     const bool second = is_second_order(problem().pass);
     const SecondOrderSums sums = second ? second_order_sums() : SecondOrderSums{};
+    // Given statistics are used as they are (spec/bounds/backward.md, the table of uses). Of the pair e and
+    // rho are those of the class, in inference rho is that of the root of the given variance.
+    const bool given = takes_saved(problem().pass);
+    const ChannelProblem statistics = given ? ChannelProblem{} : channel_problem(case_, facts_, channel_);
     for (const Standard& s : standards_) {
       const Permitted p =
-          permitted(channel_problem(case_, facts_, channel_), s.sum, all_classes[s.klass], s.rsqrt_ulps);
+          given ? Permitted{} : permitted(statistics, s.sum, all_classes[s.klass], s.rsqrt_ulps);
+      const StatisticsUsed used{p.mean_used, p.rho};
       if (second)
-        second_.emplace_back(set_, sums, s.sum, statistics_used(p));
+        second_.emplace_back(set_, sums, s.sum, used);
       else
-        first_.emplace_back(set_, s.sum, statistics_used(p));
+        first_.emplace_back(set_, s.sum, used);
       undecided_.push_back(problem().pass == Pass::gradient && facts_.finite &&
                            facts_.variance + problem().eps == 0 && p.variance > 0);
     }
@@ -64,14 +69,6 @@ private:
     if (problem().pass == Pass::gradient)
       return pair;
     return set_.inference ? inference : given;
-  }
-
-  /// spec/bounds/backward.md, the table of uses.
-  StatisticsUsed statistics_used(const Permitted& p) const {
-    if (takes_saved(problem().pass))
-      return {};
-    // The pair: e and rho of the class. Inference: the root of the given variance.
-    return {p.mean_used, p.rho};
   }
 
   double deviation(std::int64_t i) const {

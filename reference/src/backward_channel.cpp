@@ -111,8 +111,7 @@ void BackwardChannel::take_cotangent(bool with_x, double mean_hi, double mean_lo
 }
 
 bool BackwardChannel::has_numbers() const {
-  const auto& special = normaliser_.special_invstd();
-  return normaliser_.mean().is_finite() && (!special || *special == 0);
+  return normaliser_.mean().is_finite() && invstd_is_number();
 }
 
 /// Everything but r^2 where that is not rational.
@@ -261,6 +260,11 @@ double BackwardChannel::kind_of_deviation(std::int64_t i) const {
   return finite ? -static_cast<double>(compare(mean.exact, Dyadic(x_[i]))) : x_[i] - mean.kind();
 }
 
+bool BackwardChannel::invstd_is_number() const {
+  const auto& special = normaliser_.special_invstd();
+  return !special || *special == 0;
+}
+
 double BackwardChannel::kind_of_invstd() const {
   const auto& special = normaliser_.special_invstd();
   return special ? kind_of(*special) : 1;
@@ -279,13 +283,15 @@ Rounded BackwardChannel::dgamma() {
   return {std::isfinite(value) && !finite ? nan : value, 0};
 }
 
+Rounded BackwardChannel::multiple_of_dy(double factor, std::int64_t i) {
+  if (std::isfinite(dy_[i]) && std::isfinite(factor) && invstd_is_number())
+    return scaled(problem_.data, {Dyadic(factor) * Dyadic(dy_[i]), 1}, 0);
+  return {kind_of(factor) * kind_of_invstd() * kind_of(dy_[i]), 0};
+}
+
 Rounded BackwardChannel::dx(std::int64_t i) {
-  if (constants()) {
-    const auto& special = normaliser_.special_invstd();
-    if (std::isfinite(dy_[i]) && std::isfinite(gamma_) && (!special || *special == 0))
-      return scaled(problem_.data, {Dyadic(gamma_) * Dyadic(dy_[i]), 1}, 0);
-    return {kind_of(gamma_) * kind_of_invstd() * kind_of(dy_[i]), 0};
-  }
+  if (constants())
+    return multiple_of_dy(gamma_, i);
   if (!dx_is_finite())
     return {nan, 0};
   return element(dx_form_, dx_formula, i, 0);
@@ -373,8 +379,7 @@ bool BackwardChannel::constant_grad_dy_is_finite(std::int64_t i) const {
   const bool of_v = v_ == nullptr || (std::isfinite(gamma_) && std::isfinite(v_[i]));
   const bool of_x =
       !with_v_gamma() || (std::isfinite(v_gamma_) && std::isfinite(x_[i]) && normaliser_.mean().is_finite());
-  const auto& special = normaliser_.special_invstd();
-  return of_v && of_x && std::isfinite(v_beta_) && (!special || *special == 0);
+  return of_v && of_x && std::isfinite(v_beta_) && invstd_is_number();
 }
 
 Rounded BackwardChannel::constant_grad_dy(std::int64_t i) {
@@ -391,18 +396,14 @@ Rounded BackwardChannel::constant_grad_dy(std::int64_t i) {
 Rounded BackwardChannel::constant_grad_x(std::int64_t i) {
   if (!with_v_gamma())
     return {0, 0};
-  const auto& special = normaliser_.special_invstd();
-  if (std::isfinite(dy_[i]) && std::isfinite(v_gamma_) && (!special || *special == 0))
-    return scaled(problem_.data, {Dyadic(v_gamma_) * Dyadic(dy_[i]), 1}, 0);
-  return {kind_of(v_gamma_) * kind_of_invstd() * kind_of(dy_[i]), 0};
+  return multiple_of_dy(v_gamma_, i);
 }
 
 Rounded BackwardChannel::constant_grad_gamma() {
   if (v_ == nullptr)
     return {0, 0};
   const bool finite = dy_sums_.finite && v_sums_.finite;
-  const auto& special = normaliser_.special_invstd();
-  if (finite && (!special || *special == 0))
+  if (finite && invstd_is_number())
     return scaled(problem_.stats, Quotient{v_dy_, 1}, 0);
   double dot = 0;
   for (std::int64_t i = 0; !finite && i < n_; ++i)

@@ -62,7 +62,8 @@ private:
   double special_dot() const;
   /// Sign of x - m, or the infinity or NaN that it is.
   double kind_of_deviation(std::int64_t i) const;
-  /// That of invstd: 1 where it is a number.
+  bool invstd_is_number() const;
+  /// Its sign and kind: 1 where it is a number above 0.
   double kind_of_invstd() const;
 
   // The second order in inference (BN-DBL-5): no sum but one, and an absent cotangent takes its term along.
@@ -71,7 +72,8 @@ private:
   Rounded constant_grad_dy(std::int64_t i);
   Rounded constant_grad_x(std::int64_t i);
   Rounded constant_grad_gamma();
-  /// gamma dy or v_gamma dy: every element is r times that.
+  /// r times factor dy, with gamma or v_gamma for the factor: one element, and all.
+  Rounded multiple_of_dy(double factor, std::int64_t i);
   void all_multiples_of_dy(double factor, const auto& one, double* rn, double* off);
 
   const Case& case_;
