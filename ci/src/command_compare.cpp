@@ -38,7 +38,7 @@ std::string contestant_text(const Contestant& c, std::int64_t cases, const Style
 
 /// `kernels`: the --impl words that name both again.
 std::string row_text(const ComparisonRow& row, const std::string& kernels, const Style& style) {
-  std::string out = fmt::format("  {:<13} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}\n", to_string(row.output),
+  std::string out = fmt::format("  {:<13} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n", to_string(row.output),
                                 brief_count(row.elements), brief_count(row.same),
                                 brief_count(row.first_nearer), brief_count(row.second_nearer),
                                 brief_count(row.equally_near), brief(row.first_max), brief(row.second_max));
@@ -70,7 +70,7 @@ std::string comparison_text(const Comparison& comparison, const std::vector<std:
   std::int64_t elements = 0, same = 0, first = 0, second = 0;
   for (const ComparisonRow& row : comparison.rows) {
     if (key == nullptr || *key != row.key)
-      out += fmt::format("\n{}\n  {:<13} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
+      out += fmt::format("\n{}\n  {:<13} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
                          paint(style, Colour::bold, name_of(row.key)), "output", "elements", "same",
                          "1st near", "2nd near", "equal", "1st max", "2nd max");
     key = &row.key;
@@ -92,9 +92,7 @@ std::string comparison_text(const Comparison& comparison, const std::vector<std:
 }
 
 Exit compare_both(const Options& o) {
-  TrialOptions options = trial_options(o.manner);
-  if (!o.cases.budget.empty())
-    options.budget = std::chrono::ceil<std::chrono::seconds>(parse_duration(o.cases.budget, "--budget"));
+  TrialOptions options = trial_options(o.manner, o.cases);
   const CaseList cases = chosen_cases(o.cases, o.manner.extended || !o.cases.regimes.empty());
   const impls::KernelInfo first = chosen_kernel(o.first, o.libraries);
   const impls::KernelInfo second = chosen_kernel(o.second, o.libraries);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "command.h"
+#include "console.h"
 #include "failure.h"
 #include "normproof/ci/words.h"
 #include "normproof/fuzz/exhaustive.h"
@@ -45,8 +46,8 @@ Exit tabulate(const Options& o) {
   fuzz::TableOptions options{trial_options(o.manner).run, {}};
   if (!o.budget.empty())
     options.budget = parse_duration(o.budget, "--budget");
-  fmt::print("{:<28} {:<7} {:>14} {:>8} {:>10} {:>9} {:>8} {:>9} {:>8}  {}\n", "kernel", "output", "inputs",
-             "covered", "rounded", "steps", "E_raw", "permitted", "seconds", "worst input");
+  fmt::print("{:<26} {:<6} {:>13} {:>7} {:>9} {:>6} {:>7}\n", "kernel", "output", "inputs", "covered",
+             "rounded", "steps", "E_raw");
   bool broken = false, any = false;
   for (const impls::KernelInfo& kernel : choose(o.kernels).kernels) {
     std::vector<fuzz::Exhausted> tables;
@@ -59,7 +60,7 @@ Exit tabulate(const Options& o) {
     for (const fuzz::Exhausted& t : tables) {
       const std::string output(o.table == "invstd" ? "invstd" : to_string(t.output));
       if (t.covered == 0) {
-        fmt::print("{:<28} {:<7} SKIPPED: {}\n", kernel.name, output, t.reason);
+        fmt::print("{:<26} {:<6} SKIPPED: {}\n", kernel.name, output, t.reason);
         continue;
       }
       any = true;
@@ -67,10 +68,13 @@ Exit tabulate(const Options& o) {
       const double part = 100.0 * static_cast<double>(t.covered) / static_cast<double>(t.total);
       const double rounded =
           100.0 * static_cast<double>(t.correctly_rounded) / static_cast<double>(t.covered);
-      fmt::print("{:<28} {:<7} {:>14} {:>8} {:>9.4f}% {:>9} {:>8} {:>9} {:>8.1f}  {}\n", kernel.name, output,
+      fmt::print("{:<26} {:<6} {:>13} {:>7} {:>8.4f}% {:>6} {:>7}\n{}", kernel.name, output,
                  grouped(t.covered), t.exhaustive() ? "all" : fmt::format("{:.3g}%", part), rounded,
-                 brief_count(t.most_steps), brief(t.ulps), brief(t.ratio), t.seconds,
-                 t.worst.x.empty() ? "" : input_of(t.worst));
+                 brief_count(t.most_steps), brief(t.ulps),
+                 wrapped("  ",
+                         fmt::format("measured/permitted {}; {:.1f} s{}", brief(t.ratio), t.seconds,
+                                     t.worst.x.empty() ? "" : "; worst input " + input_of(t.worst)),
+                         style_of_stdout().width));
       std::fflush(stdout);
     }
   }
@@ -91,10 +95,10 @@ void add_exhaustive(CLI::App& app, Run& run) {
       ->type_name("TIME")
       ->group("Table");
   command->footer(
-      "inference: y for every x of the core domain under eight settings of statistics and parameters.\n"
-      "invstd:    1/sqrt(var + eps) for all 2,130,706,432 normal f32 variances.\n"
-      "pairs:     mean, var, invstd and y in training for all pairs (n = 2) of 16-bit values with\n"
-      "           x[0] >= 0.\n"
+      "  inference  y for every x of the core domain, eight settings of the rest\n"
+      "  invstd     1/sqrt(var + eps) for all 2,130,706,432 normal f32 variances\n"
+      "  pairs      mean, var, invstd and y in training for all pairs (n = 2) of\n"
+      "             16-bit values with x[0] >= 0\n\n"
       "'covered all' is exhaustive: the maximum is one. 'steps' counts numbers of the format between\n"
       "the output and the rounded truth; E_raw and measured/permitted are those of the worst input.\n\n"
       "Exit codes: 0 no bound is broken, 1 one is, 2 a mistake in the call, 3 something could not be\n"

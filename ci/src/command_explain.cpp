@@ -37,9 +37,8 @@ std::string diagnosis_text(const KernelReport& kernel, const Diagnosis& d, const
   out += wrapped("     ", d.sentence, style.width);
   if (d.ranking.empty())
     return out;
-  out +=
-      fmt::format("     {:>8} {:>8}  alternative ({} tried; 'off' in units of what its roundings permit)\n",
-                  "off", "ulps", d.ranking.size());
+  out += fmt::format("     {:>8} {:>8}  alternative ({} tried; off: in its own roundings)\n", "off", "ulps",
+                     d.ranking.size());
   out += fmt::format("     {:>8} {:>8}  as specified\n", brief(d.spec_misfit), brief(d.spec_ulps));
   for (std::size_t i = 0; i < std::min(o.shown, d.ranking.size()); ++i) {
     const Candidate& c = d.ranking[i];

@@ -160,16 +160,18 @@ std::string found_text(const Row& row, const Style& style) {
   const fuzz::Score& s = row.shrunk.score;
   const Case& c = row.shrunk.smallest;
   const bool broken = s.ratio > 1 || !std::isfinite(s.value);
-  std::string out = fmt::format("{} {} {} {}: worst {} {}", paint(style, Colour::bold, row.kernel),
-                                to_string(c.problem.pass), c.problem.data.name, to_string(row.output),
-                                objective_name(row.objective), brief(row.found.score.value));
-  out += fmt::format(" ({}{})\n", fuzz::label(row.found), broken ? "; it breaks the bound" : "");
-  out += fmt::format("  shrunk to {} of {} values per channel, {} {}: E_raw {}, E_cond {}, permitted part {}",
-                     to_string(c.problem.shape), c.problem.shape.per_channel(), objective_name(row.objective),
-                     brief(s.value), brief(s.raw), brief(s.cond), brief(s.ratio));
+  std::string out = fmt::format("{} {} {} {}\n", paint(style, Colour::bold, row.kernel),
+                                to_string(c.problem.pass), c.problem.data.name, to_string(row.output));
+  out += fmt::format("  worst {} {} ({}{})\n", objective_name(row.objective), brief(row.found.score.value),
+                     fuzz::label(row.found), broken ? "; it breaks the bound" : "");
+  std::string shrunk =
+      fmt::format("shrunk to {} of {} values per channel, {} {}: E_raw {}, E_cond {}, permitted part {}",
+                  to_string(c.problem.shape), c.problem.shape.per_channel(), objective_name(row.objective),
+                  brief(s.value), brief(s.raw), brief(s.cond), brief(s.ratio));
   if (s.claim > 0)
-    out += fmt::format(", claimed part {}", brief(s.claim));
-  out += fmt::format("\n  got {}, truth rounds to {} ({})\n", hex_float(s.at.got), hex_float(s.at.want),
+    shrunk += fmt::format(", claimed part {}", brief(s.claim));
+  out += wrapped("  ", shrunk, style.width);
+  out += fmt::format("  got {}, truth rounds to {} ({})\n", hex_float(s.at.got), hex_float(s.at.want),
                      s.at.clause);
   if (row.random)
     out +=
@@ -230,15 +232,13 @@ Row hunted(const Options& o, const impls::KernelInfo& kernel, Output output) {
 }
 
 std::string comparison_text(const std::vector<Row>& rows) {
-  std::string out =
-      fmt::format("{:<34} {:<18} {:<12} {:>11} {:>8} {:>8} {:>6} {:>14} {:>13}\n", "kernel", "pass", "output",
-                  "evaluations", "random", "hunt", "gain", "permitted part", "claimed part");
+  std::string out = fmt::format("{:<26} {:<12} {:>7} {:>7} {:>5} {:>9} {:>7}\n", "kernel", "output", "random",
+                                "hunt", "gain", "permitted", "claimed");
   for (const Row& row : rows) {
     if (!row.random)
       continue;
     const double gain = row.found.score.value / row.random->score.value;
-    out += fmt::format("{:<34} {:<18} {:<12} {:>11} {:>8} {:>8} {:>6} {:>14} {:>13}\n", row.kernel,
-                       to_string(row.pass), to_string(row.output), grouped(row.found.evaluations),
+    out += fmt::format("{:<26} {:<12} {:>7} {:>7} {:>5} {:>9} {:>7}\n", row.kernel, to_string(row.output),
                        brief(row.random->score.value), brief(row.found.score.value), brief(gain),
                        brief(row.found.score.ratio),
                        row.found.score.claim > 0 ? brief(row.found.score.claim) : "");
@@ -330,8 +330,9 @@ Exit hunt_all(const Options& o) {
   for (const Absent& absent : chosen.absent)
     fmt::print(stderr, "SKIPPED  {}: {}\n", absent.library, absent.reason);
   if (o.compare_random && o.json != "-")
-    fmt::print("\n{} by seed {}, at most {} values per channel; random: all core regimes\n{}", o.objective,
-               o.seed, o.values, comparison_text(rows));
+    fmt::print("\n{} by seed {}, at most {} values per channel; random: all core regimes;\n"
+               "permitted, claimed: parts of these bounds\n{}",
+               o.objective, o.seed, o.values, comparison_text(rows));
   if (json) {
     Json out{{"normproof_hunt", 1}, {"rows", Json::array()}};
     for (const Row& row : rows)

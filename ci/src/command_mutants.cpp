@@ -85,13 +85,9 @@ Exit mutants(const Options& o) {
       kernels.push_back(kernel);
 
   MutationOptions options;
-  options.trial = trial_options(o.manner);
+  options.trial = trial_options(o.manner, o.cases);
   options.peers = report.peers;
   options.wrong_kernels = report.wrong_kernels;
-  if (!o.cases.budget.empty())
-    options.trial.budget =
-        std::max(std::chrono::seconds(1),
-                 std::chrono::ceil<std::chrono::seconds>(parse_duration(o.cases.budget, "--budget")));
   ProgressLine progress(!o.quiet);
   options.trial.progress = [&](const Progress& p) {
     progress.show(p);

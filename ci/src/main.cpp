@@ -1,12 +1,15 @@
 // The program: finds the command, turns whatever goes wrong into one line on stderr and an exit code.
 #include <cstdio>
 #include <exception>
+#include <memory>
+#include <sstream>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
 #include "command.h"
 #include "failure.h"
+#include "normproof/ci/words.h"
 #include "normproof/properties/nearest.h"
 #include "selection.h"
 #include "version.h"
@@ -17,17 +20,60 @@ using normproof::ci::Failure;
 using normproof::properties::Exit;
 
 constexpr const char* description =
-    "Puts batch-normalisation kernels on trial: runs them on cases that are built to break\n"
-    "them, compares every output with the exact value, and says how many ulps it is off, how\n"
+    "Puts batch-normalisation kernels on trial: runs them on cases that are built to break "
+    "them, compares every output with the exact value, and says how many ulps it is off, how "
     "many the arithmetic permits, which clause it breaks and how to see it again.";
 
 constexpr const char* examples =
     "Examples:\n"
-    "  normproof check                            every bundled kernel, the quick profile\n"
-    "  normproof check ./mine.so --grade tree     your kernels, behind normproof/kernel.h\n"
-    "  normproof ulp cpu.welford_f32              how accurate it is, as a table\n"
-    "  normproof list kernels                     what there is\n"
-    "  normproof COMMAND --help                   more about a command\n\n";
+    "  normproof check                         every bundled kernel, the quick profile\n"
+    "  normproof check ./mine.so --grade tree  your kernels, behind normproof/kernel.h\n"
+    "  normproof ulp cpu.welford_f32           how accurate it is, as a table\n"
+    "  normproof list kernels                  what there is\n"
+    "  normproof COMMAND --help                more about a command\n\n";
+
+/// Help within 80 columns: descriptions filled, paragraphs of the footers too; what is indented or stands
+/// alone on a line stays as it is.
+class Help : public CLI::Formatter {
+  static constexpr std::size_t width = 80;
+
+  static std::string filled(const std::string& text, std::size_t columns) {
+    std::string lines = normproof::ci::wrapped("", text, static_cast<int>(columns));
+    lines.pop_back();
+    return lines;
+  }
+  std::string make_option_desc(const CLI::Option* option) const override {
+    return filled(CLI::Formatter::make_option_desc(option), width - column_width_);
+  }
+  std::string make_description(const CLI::App* app) const override {
+    return filled(app->get_description(), width) + '\n';
+  }
+  std::string make_subcommand(const CLI::App* command) const override {
+    std::ostringstream out;
+    CLI::detail::format_help(out, command->get_name(),
+                             filled(command->get_description(), width - column_width_), column_width_);
+    return out.str();
+  }
+  std::string make_footer(const CLI::App* app) const override {
+    std::string out, paragraph;
+    const auto end = [&] {
+      if (!paragraph.empty())
+        out += filled(paragraph, width) + '\n';
+      paragraph.clear();
+    };
+    std::istringstream lines(app->get_footer());
+    for (std::string line; std::getline(lines, line);) {
+      if (line.empty() || line.front() == ' ') {
+        end();
+        out += line + '\n';
+      } else {
+        paragraph += (paragraph.empty() ? "" : " ") + line;
+      }
+    }
+    end();
+    return out;
+  }
+};
 
 /// CLI11 may spread a message over lines; errors are one line.
 std::string one_line(std::string text) {
@@ -69,6 +115,7 @@ int main(int argc, char** argv) {
 
   CLI::App app{description, "normproof"};
   app.set_version_flag("--version", "normproof " + version_text());
+  app.formatter(std::make_shared<Help>());
   app.require_subcommand(1);
   app.footer(std::string(examples) + exit_codes);
   Run run;

@@ -380,6 +380,15 @@ TrialOptions trial_options(const Manner& manner) {
   return options;
 }
 
+TrialOptions trial_options(const Manner& manner, const CaseSelection& cases) {
+  TrialOptions options = trial_options(manner);
+  if (!cases.budget.empty())
+    options.budget =
+        std::max(std::chrono::seconds(1),
+                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
+  return options;
+}
+
 Case case_of(const std::string& origin) {
   std::string_view start = origin;
   start.remove_prefix(std::min(start.find_first_not_of(" \t\r\n"), start.size()));
@@ -482,11 +491,7 @@ impls::KernelInfo chosen_kernel(const std::string& word, const std::vector<std::
 
 Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
              bool with_extended, bool quiet) {
-  TrialOptions options = trial_options(manner);
-  if (!cases.budget.empty())
-    options.budget =
-        std::max(std::chrono::seconds(1),
-                 std::chrono::ceil<std::chrono::seconds>(parse_duration(cases.budget, "--budget")));
+  TrialOptions options = trial_options(manner, cases);
 
   const std::vector<Recipe> recipe_list = recipes_of(cases, with_extended || manner.extended);
   const std::vector<Case> case_list = given_cases(cases);

@@ -65,6 +65,8 @@ struct CaseList {
 CaseList chosen_cases(const CaseSelection& cases, bool with_extended);
 
 properties::TrialOptions trial_options(const Manner& manner);
+/// With the budget of the cases, in whole seconds.
+properties::TrialOptions trial_options(const Manner& manner, const CaseSelection& cases);
 /// "90", "60s", "5m", "2h", "250ms"; the option's name is for the error.
 std::chrono::milliseconds parse_duration(const std::string& text, const std::string& option);
 /// "512M", "8G", "1.5G", "0" for none; in bytes.

@@ -511,15 +511,25 @@ TEST(Safetensors, an_answer_in_another_order_or_format) {
   EXPECT_FALSE(std::filesystem::exists(scratch / "no")) << "half-written";
 }
 
+std::string first_line_beyond_80(const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    if (line.size() > 80 && line.find("normproof ") == line.npos)  // a command to copy stays in one piece
+      return line;
+  return "";
+}
+
 TEST(Help, a_command_without_examples_or_exit_codes) {
   const Ended help = normproof({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* command :
-       {"check", "ulp", "compare", "claims", "replay", "truth", "list", "findings", "vectors"}) {
+  EXPECT_EQ(first_line_beyond_80(help.out), "");
+  for (const char* command : {"check", "ulp", "compare", "claims", "replay", "explain", "truth", "mutants",
+                              "list", "findings", "vectors", "hunt", "exhaustive"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command));
     const Ended own = normproof({command, "--help"});
     EXPECT_EQ(own.code, 0);
     EXPECT_THAT(own.out, HasSubstr("Exit codes:")) << command;
+    EXPECT_EQ(first_line_beyond_80(own.out), "") << command;
   }
   const Ended version = normproof({"--version"});
   EXPECT_EQ(version.code, 0);
