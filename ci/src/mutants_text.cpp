@@ -228,28 +228,35 @@ Exit Robustness::exit() const {
 }
 
 std::string robustness_text(const Robustness& r, const Style& style) {
-  std::vector<const Robustness::Row*> order;
-  for (const Robustness::Row& row : r.rows)
-    order.push_back(&row);
   const auto fewest = [](const Robustness::Row& row) {
     return row.kills.empty() ? 0 : *std::ranges::min_element(row.kills);
   };
-  std::ranges::stable_sort(order, {}, [&](const Robustness::Row* row) { return fewest(*row); });
-  std::string out = fmt::format("  {:<34} {:>7} {:>7}\n", "wrong kernel", "fewest", "most");
+  const auto slowest = [](const Robustness::Row& row) {
+    return row.recipes.empty() ? 0 : *std::ranges::max_element(row.recipes);
+  };
+  std::vector<const Robustness::Row*> order;
+  for (const Robustness::Row& row : r.rows)
+    order.push_back(&row);
+  std::ranges::stable_sort(order, {}, [&](const Robustness::Row* row) {
+    return std::pair(std::min(fewest(*row), enough_kills), -slowest(*row));
+  });
+  std::string out = fmt::format("  {:<34} {:>7} {:>9}\n", "wrong kernel", "kills", "recipes");
   for (const Robustness::Row* row : order) {
     const std::string_view excuse = excuse_of(row->kernel);
-    out += fmt::format("  {:<34} {:>7} {:>7}{}\n", short_name(row->kernel), fewest(*row),
-                       row->kills.empty() ? 0 : *std::ranges::max_element(row->kills),
-                       fewest(*row) >= enough_kills ? ""
-                       : excuse.empty()             ? "  too few"
-                                                    : "  excused");
+    const bool enough = fewest(*row) >= enough_kills;
+    out += fmt::format("  {:<34} {:>7} {:>9}{}\n", short_name(row->kernel),
+                       enough ? fmt::format("{}+", enough_kills) : fmt::to_string(fewest(*row)),
+                       slowest(*row), enough ? "" : (excuse.empty() ? "  too few" : "  excused"));
   }
   return out + "\n" +
+         wrapped("", "kills: cases in the seed with the fewest; recipes: gone through in the slowest seed",
+                 style.width) +
          wrapped("",
                  fmt::format(
-                     "{} of {} wrong kernels are killed by at least {} cases in each of {} ({}, grade {})",
+                     "{} of {} wrong kernels are killed by at least {} cases in each of {} ({}, grade {}{})",
                      r.killed_enough(), r.rows.size(), enough_kills,
-                     counted(static_cast<std::int64_t>(r.seeds), "seed"), r.profile, to_string(r.grade)),
+                     counted(static_cast<std::int64_t>(r.seeds), "seed"), r.profile,
+                     to_string(r.gate.grade), r.gate.extended ? ", extended domain too" : ""),
                  style.width);
 }
 
