@@ -64,8 +64,7 @@ Exit robustness(const Options& o) {
       if (alive.empty())
         break;
       options.wrong_kernels = alive.size();
-      const std::span part =
-          std::span(recipes).subspan(first, std::min(step, recipes.size() - first));
+      const std::span part = std::span(recipes).subspan(first, std::min(step, recipes.size() - first));
       const MutationReport report = run_mutation(part, alive, options);
       for (std::size_t k = 0; k < alive.size(); ++k) {
         rows[k]->kills.back() += report.rows[k].killed;
@@ -100,12 +99,7 @@ Exit mutants(const Options& o) {
   report.command = command_line();
   report.profile = o.cases.profile;
   report.seed = o.cases.seed;
-  const std::filesystem::path table = data_folder() / "peers.json";
-  try {
-    report.peers = read_peers(read_text(table));
-  } catch (const std::invalid_argument& error) {
-    throw could_not(fmt::format("'{}': {}", table.string(), error.what()));
-  }
+  report.peers = bundled_peers();
   std::vector<impls::KernelInfo> kernels = choose({o.impls, true}).kernels;
   report.wrong_kernels = kernels.size();
   if (!o.twins.empty() && o.twins != std::vector<std::string>{"none"})
@@ -155,8 +149,9 @@ void add_mutants(CLI::App& app, Run& run) {
   add_options(*command, options->cases);
   add_options(*command, options->manner);
   command
-      ->add_option("--seeds", options->seeds,
-                   "so many seeds from --seed on: is each wrong kernel killed by 7 cases in every one of them?")
+      ->add_option(
+          "--seeds", options->seeds,
+          "so many seeds from --seed on: is each wrong kernel killed by 7 cases in every one of them?")
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

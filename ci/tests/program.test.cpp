@@ -161,6 +161,15 @@ TEST(Explain, a_failure_that_is_shown_without_a_diagnosis) {
   const Json report = Json::parse(json.out);
   EXPECT_THAT(schema("report-1.json").breaches(report), IsEmpty());
   EXPECT_THAT(report["kernels"][0]["failures"][0]["diagnosis"], HasSubstr("eps outside the root"));
+  EXPECT_EQ(report["kernels"][0]["failures"][0]["severity"], "critical");
+  EXPECT_FALSE(report["kernels"][0]["failures"][0].contains("let_pass_by")) << "nobody would";
+}
+
+TEST(Check, a_failure_that_does_not_say_who_would_have_missed_it) {
+  const Ended shown =
+      normproof({"replay", "np1 dtype=f16 shape=4x4x4 seed=3", "--impl", "mutant.y_truncated"});
+  EXPECT_EQ(shown.code, 1);
+  EXPECT_THAT(shown.out, HasSubstr("severity: minor; the tolerances of pytorch, onednn, miopen, onnx let this"));
 }
 
 TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {
@@ -175,7 +184,7 @@ TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {
   const Json report = Json::parse(ended.out);
   EXPECT_THAT(schema("mutants-1.json").breaches(report), IsEmpty());
   EXPECT_EQ(report["kernels"].size(), 4U);
-  EXPECT_EQ(report["peers"].size(), 5U);
+  EXPECT_EQ(report["peers"].size(), 7U);
   EXPECT_EQ(report["diagnosis"].size(), 2U);
   for (const Json& kernel : report["kernels"])
     EXPECT_EQ(kernel["killed"], kernel["wrong"] && kernel["excuse"].get<std::string>().empty());

@@ -454,8 +454,8 @@ public:
     }
   }
 
-  /// More channels than a vector has lanes, and not a multiple of them; more values per channel than a counter
-  /// in the data's own format can tell apart (2^8 in bf16, 2^11 in f16).
+  /// More channels than a vector has lanes, and not a multiple of them; more values per channel than a
+  /// counter in the data's own format can tell apart (2^8 in bf16, 2^11 in f16).
   void add_wide_and_long() {
     for (const Format& dtype : whole_dtypes)
       for (const Pass pass : all_passes) {
