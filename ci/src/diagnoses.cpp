@@ -8,6 +8,7 @@
 #include "failure.h"
 #include "normproof/ci/words.h"
 #include "selection.h"
+#include "smallest.h"
 #include "text.h"
 
 namespace normproof::ci {
@@ -55,6 +56,21 @@ std::vector<Peer> known_peers() {
   }
 }
 
+/// A report is the same on a slow machine: runs and values are counted, not seconds.
+constexpr std::int64_t shrinking_runs = 400, shrunk_elements = 1 << 16;
+
+/// The first failure that a text shows, if a smaller case can be looked for.
+Judgement* first_shown(KernelReport& kernel, const Gate& gate, std::size_t shown) {
+  for (auto* failures : {&kernel.failures, &kernel.extended_failures}) {
+    if (failures == &kernel.extended_failures && !gate.extended)
+      continue;
+    for (const Judgement* j : chosen(*failures, shown))
+      if (j->status == Status::fail && !j->origin.empty())
+        return &(*failures)[static_cast<std::size_t>(j - failures->data())];
+  }
+  return nullptr;
+}
+
 std::vector<const Peer*> accepting(const Seen& seen, const std::vector<Peer>& peers) {
   std::vector<const Peer*> out;
   for (const Peer& peer : peers)
@@ -90,6 +106,12 @@ void add_diagnoses(Report& report, const TrialOptions& options, std::size_t show
       collect(kernel.extended_failures);
     if (!failing.empty() && peers.empty())
       peers = known_peers();
+    if (Judgement* first = first_shown(kernel, options.gate, shown)) {
+      const Case c = case_of(first->origin);
+      if (c.problem.shape.elements() <= shrunk_elements)
+        first->smallest =
+            input_text(smallest(kernel.kernel, c, *first, runner, options.gate, shrinking_runs));
+    }
     for (const auto& [origin, judgements] : failing) {
       const Case c = case_of(origin);
       const Seen seen(kernel.kernel, c, runner);

@@ -52,6 +52,8 @@ Json judgement(const Judgement& j) {
     out["let_pass_by"] = j.let_pass_by;
   if (!j.diagnosis.empty())
     out["diagnosis"] = j.diagnosis;
+  if (!j.smallest.empty())
+    out["smallest"] = j.smallest;
   return out;
 }
 

@@ -266,6 +266,8 @@ std::string judgement_text(const Report& report, const impls::KernelInfo& kernel
   }
   if (!j.diagnosis.empty())
     out += wrapped(std::string(indent) + "diagnosis: ", j.diagnosis, style.width);
+  if (!j.smallest.empty())
+    out += wrapped(std::string(indent) + "smallest: ", j.smallest, style.width);
   if (!j.origin.empty() && style.replay_lines)
     out += fmt::format("{}{}\n", indent, paint(style, Colour::dim, replay_line(report, kernel, j.origin)));
   return out;

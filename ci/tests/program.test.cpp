@@ -165,11 +165,30 @@ TEST(Explain, a_failure_that_is_shown_without_a_diagnosis) {
   EXPECT_FALSE(report["kernels"][0]["failures"][0].contains("let_pass_by")) << "nobody would";
 }
 
+/// Shrinking that stops to look at the clause: the two values below are a wrong variance whatever else they
+/// are.
+TEST(Explain, a_smallest_input_that_fails_otherwise_or_not_at_all) {
+  const Scratch scratch;
+  const std::string recipe = "np1 shape=8x4x4x4 regime=offset:1000", file = scratch / "small.json";
+  const Ended ended =
+      normproof({"explain", recipe, "--impl", "mutant.textbook_variance", "--smallest", file});
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("smallest: 2x1: x = "));
+  const Json again =
+      Json::parse(normproof({"replay", file, "--impl", "mutant.textbook_variance", "--json", "-"}).out);
+  EXPECT_EQ(again["kernels"][0]["failures"][0]["clause"], "BN-NUM-2");
+  const Ended right = normproof({"explain", recipe, "--impl", "cpu.two_pass_f64", "--smallest", file + "2"});
+  EXPECT_EQ(right.code, 2);
+  EXPECT_THAT(right.err, HasSubstr("does not fail on this case"));
+  EXPECT_FALSE(std::filesystem::exists(file + "2"));
+}
+
 TEST(Check, a_failure_that_does_not_say_who_would_have_missed_it) {
   const Ended shown =
       normproof({"replay", "np1 dtype=f16 shape=4x4x4 seed=3", "--impl", "mutant.y_truncated"});
   EXPECT_EQ(shown.code, 1);
-  EXPECT_THAT(shown.out, HasSubstr("severity: minor; the tolerances of pytorch, onednn, miopen, onnx let this"));
+  EXPECT_THAT(shown.out,
+              HasSubstr("severity: minor; the tolerances of pytorch, onednn, miopen, onnx let this"));
 }
 
 TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {

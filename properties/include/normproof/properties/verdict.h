@@ -55,10 +55,9 @@ struct Judgement {
   std::string note;    ///< one line: what it means
   std::string origin;  ///< the recipe or case file it was made on: what `replay` takes
 
-  /// Only of failures that are shown: what the bug most probably is (diagnosis.h), and the suites whose
-  /// tolerance would let the case pass (peers.h), "pytorch, onnx".
-  std::string diagnosis;
-  std::string let_pass_by;
+  /// Only of failures that are shown: what the bug most probably is (diagnosis.h), the suites whose tolerance
+  /// would let the case pass (peers.h; "pytorch, onnx"), and the smallest input that still fails so.
+  std::string diagnosis, let_pass_by, smallest;
 
   /// measured / permitted; 0 under an infinite bound, which says nothing, infinity above a bound of 0.
   double ratio() const {
