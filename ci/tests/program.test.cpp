@@ -377,9 +377,16 @@ TEST(Claims, a_claim_that_is_not_told_or_an_inference_without_its_evidence) {
 }
 
 TEST(Claims, a_kernel_that_completes_nothing_and_looks_explained) {
-  const Ended ended = normproof({"claims", "cpu.inference_folded", "--infer"});
+  const Ended ended = normproof({"claims", "hostile.segfault", "--impl", NORMPROOF_HOSTILE, "--infer"});
   EXPECT_EQ(ended.code, 4);
-  EXPECT_THAT(ended.out, AllOf(HasSubstr("not this kernel's pass"), HasSubstr("INCONCLUSIVE")));
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("crashed"), HasSubstr("INCONCLUSIVE")));
+}
+
+TEST(Claims, an_inference_that_says_nothing_of_a_kernel_without_a_forward_in_training) {
+  const Ended ended = normproof({"claims", "cpu.inference_folded", "--infer"});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("forward-inference f32"), HasSubstr("inferred  folded")));
+  EXPECT_THAT(ended.out, Not(AnyOf(HasSubstr("reduction depth"), HasSubstr("variance"))));
 }
 
 TEST(Truth, numbers_that_are_not_the_worked_example) {
