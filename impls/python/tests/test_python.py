@@ -85,6 +85,24 @@ def batch_norm(x, gamma=None, beta=None, eps=1e-5, running_mean=None, running_va
 
 
 class Check(unittest.TestCase):
+    def test_a_second_order_whose_pass_the_package_does_not_know(self):
+        def second(x, dy, eps, running_mean, running_var, gamma=None, v_x=None, v_gamma=None, v_beta=None):
+            at = (1, -1) + (1,) * (x.ndim - 2)
+            axes = (0, *range(2, x.ndim))
+            wide = [None if a is None else a.astype(np.float64) for a in (x, dy, gamma, v_x, v_gamma, v_beta)]
+            x, dy, g, v, vg, vb = wide
+            r = 1 / np.sqrt(running_var.astype(np.float64) + eps).reshape(at)
+            g = np.ones(r.shape) if g is None else g.reshape(at)
+            v = np.zeros(x.shape) if v is None else v
+            vg, vb = (np.zeros(r.shape) if a is None else a.reshape(at) for a in (vg, vb))
+            xhat = (x - running_mean.astype(np.float64).reshape(at)) * r
+            grads = {"grad_dy": v * g * r + vg * xhat + vb, "grad_x": vg * dy * r, "grad_gamma": (v * dy * r).sum(axes)}
+            return {name: value.astype(np.float32) for name, value in grads.items()}
+
+        result = normproof.check(second, passes=["double-backward-inference"])
+        self.assertTrue(result, str(result))
+        self.assertIn("double-backward-inference f32 contiguous grad_x", result.grades)
+
     def test_a_correct_function_that_does_not_conform(self):
         result = normproof.check(batch_norm, dtypes=["f32", "f64"], grade="tree", layouts=["contiguous", "strided"])
         self.assertTrue(result, str(result))
@@ -305,6 +323,20 @@ class Torch(unittest.TestCase):
 
         normproof.check(watching, framework="torch", dtypes=["bf16"], layouts=["strided"])
         self.assertIn((torch.bfloat16, False), seen)
+
+
+    def test_a_device_that_is_not_there_and_passes_or_fails(self):
+        def layer(x, weight=None, bias=None, eps=1e-5):
+            return torch.nn.functional.batch_norm(x, None, None, weight, bias, True, 0.1, eps)
+
+        result = normproof.check(layer, framework="torch", device="cuda", layouts=["contiguous"])
+        if torch.cuda.is_available():
+            self.assertTrue(result, str(result))
+        else:
+            self.assertEqual(result.verdict, "INCONCLUSIVE")
+            self.assertTrue(any(reason.startswith("no cuda here") for reason in result.skips), result.skips)
+        with self.assertRaisesRegex(normproof.Error, "device='cudda'"):
+            normproof.check(layer, framework="torch", device="cudda")
 
 
 @unittest.skipIf(torch is None or triton is None, "no torch or no triton")

@@ -51,7 +51,7 @@ def check(fn, *, dialect="documented", dtypes=("f32",), passes=None, **options) 
     passes      "forward-training", "forward-inference", "backward-training", ..., "gradient" (of torch and JAX
                 by their own differentiation); by default the forward ones that the signature allows
     framework   what arrays fn is given: "numpy" (default), "torch", "jax"
-    device      of torch tensors, e.g. "cuda"
+    device      of torch tensors, e.g. "cuda"; where there is none, every case is skipped with torch's reason
     returns     names of a returned tuple's values
     claims      dict, or function of the problem: accumulator_bits, reduction_depth, variance, y, deterministic
     grade, profile, seed, budget, repeats, timeout, layouts, regimes, cases, extended: as the program's options
@@ -231,7 +231,7 @@ def _write_case(path, tensors: dict, dialect, eps, momentum, num_batches_tracked
         training = "saved_mean" in given
         named = "forward-training"
         if "v_x" in given or "v_gamma" in given or "v_beta" in given:
-            named = "double-backward"
+            named = "double-backward" if training else "double-backward-inference"
         elif "dy" in given:
             named = "backward-training" if training else "backward-inference" if "running_mean" in given else "gradient"
     fields = {

@@ -30,6 +30,7 @@ passes = {
     4: "backward-inference",
     5: "double-backward",
     6: "gradient",
+    7: "double-backward-inference",
 }
 per_element = {"x", "dy", "v_x", "y", "dx", "grad_dy", "grad_x"}
 returned = {
@@ -39,6 +40,7 @@ returned = {
     "backward-inference": ("dx", "dgamma", "dbeta"),
     "gradient": ("dx", "dgamma", "dbeta"),
     "double-backward": ("grad_dy", "grad_x", "grad_gamma"),
+    "double-backward-inference": ("grad_dy", "grad_x", "grad_gamma"),
 }
 aliases = {
     "input": "x",
@@ -135,6 +137,7 @@ class Problem:
 
 class NumpyArrays:
     strides = True
+    unavailable = ""
 
     def with_threads(self, count: int):
         return contextlib.nullcontext()
@@ -157,6 +160,7 @@ class NumpyArrays:
 
 class TorchArrays:
     strides = True
+    unavailable = ""  # why there is no such device here
 
     def __init__(self, device: str | None):
         try:
@@ -164,6 +168,12 @@ class TorchArrays:
         except ImportError as error:
             raise Error(f"framework='torch', but {error}") from None
         self.torch, self.device = torch, device
+        try:
+            torch.empty(1, device=device)
+        except (AssertionError, RuntimeError, NotImplementedError) as error:
+            if "device string" in str(error) or "Expected one of" in str(error):
+                raise Error(f"device={device!r}: {str(error).splitlines()[0]}") from None
+            self.unavailable = f"no {device} here: {str(error).splitlines()[0]}"
         self.dtypes = {"f16": torch.float16, "f32": torch.float32, "f64": torch.float64, "bf16": torch.bfloat16}
         self.ints = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -202,6 +212,7 @@ class TorchArrays:
 
 class JaxArrays:
     strides = False
+    unavailable = ""
 
     def with_threads(self, count: int):
         return contextlib.nullcontext()  # JAX has no such switch
@@ -317,6 +328,8 @@ class Callable:
     def check(self, problem: Problem) -> None:
         if problem.pass_ not in self.passes:
             raise Refusal(UNSUPPORTED, "not a pass that was asked for")
+        if self.arrays.unavailable:
+            raise Refusal(NO_DEVICE, self.arrays.unavailable)
         takes, none = self.signature.takes, self.signature.allows_none
         training = problem.pass_ in ("forward-training", "gradient")
         if not training and "inference" in problem.pass_ and not takes("running_mean"):
@@ -459,7 +472,7 @@ def _sample(problem: Problem) -> dict[str, np.ndarray]:
         names.append("dy")
     if problem.pass_ in ("backward-training", "double-backward"):
         names += ["saved_mean", "saved_invstd"]
-    if problem.pass_ == "double-backward":
+    if problem.pass_.startswith("double-backward"):
         names += ["v_x", "v_gamma", "v_beta"]
     out = {}
     for name in names:
