@@ -284,6 +284,19 @@ TEST(Profiles, TheForwardRecipesOfTheFirstReleaseStayAsTheyWere) {
   EXPECT_EQ(hash, 0x6d8e38ce99114617U);
 }
 
+/// What the quick profile kills, the others kill too.
+TEST(Profiles, AQuickCaseThatALongerProfileLeavesOut) {
+  const auto lines = [](Profile profile) {
+    std::set<std::string> out;
+    for (const Recipe& r : recipes(profile, 3))
+      out.insert(to_string(r));
+    return out;
+  };
+  const auto quick = lines(Profile::quick);
+  EXPECT_TRUE(std::ranges::includes(lines(Profile::standard), quick));
+  EXPECT_TRUE(std::ranges::includes(lines(Profile::deep), quick));
+}
+
 TEST(Profiles, SameSeedSameListOtherSeedOtherData) {
   EXPECT_EQ(recipes(Profile::quick, 7), recipes(Profile::quick, 7));
   const auto a = recipes(Profile::quick, 7), b = recipes(Profile::quick, 8);
