@@ -360,7 +360,7 @@ constexpr std::array whole_layouts{contiguous, channels_last, Layout::strided};
 bool set_dialect(Recipe& r, std::string_view name, bool updates) {
   const Dialect dialect = *dialect_named(name);
   r.dialect = name;
-  if (takes_dy(r.pass) && is_inference(r.pass) && !dialect.semantics.inference_gradient)
+  if (!has_pass(dialect.semantics, r.pass))
     return false;
   if (!updates && !is_inference(r.pass))
     r.running = false;

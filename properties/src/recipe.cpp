@@ -239,7 +239,7 @@ std::string absent_in(const Dialect& dialect, const Recipe& r) {
   const auto refused = [&](std::string_view what, std::string_view choice) {
     return refusal("dialect=" + r.dialect, fmt::format("it has no {}", what), choice);
   };
-  if (takes_dy(r.pass) && is_inference(r.pass) && !dialect.semantics.inference_gradient)
+  if (!has_pass(dialect.semantics, r.pass))
     return refused("gradient at given statistics", "dialect=documented");
   const bool updates = r.running && (r.pass == Pass::forward_training || r.pass == Pass::gradient);
   if (updates &&
@@ -291,10 +291,6 @@ Format usual_stats(const Format& dtype) {
 
 Format stats_of(const Recipe& r) {
   return r.stats.value_or(usual_stats(r.dtype));
-}
-
-bool takes_dy(Pass pass) {
-  return pass != Pass::forward_training && pass != Pass::forward_inference;
 }
 
 std::variant<Recipe, std::string> parse_recipe(std::string_view line) {

@@ -77,11 +77,9 @@ TEST_P(EveryProfile, TriesEveryClassOfDialectUnderEveryPassFormatAndLayout) {
           r.layout = layout;
           // A class of which no member has the pass (a gradient at given statistics) is no class of that
           // pass.
-          const bool has =
-              is_forward(pass) || !is_inference(pass) ||
-              std::ranges::any_of(dialects(), [&](const Dialect& other) {
-                return class_of(other) == class_of(dialect) && other.semantics.inference_gradient;
-              });
+          const bool has = std::ranges::any_of(dialects(), [&](const Dialect& other) {
+            return class_of(other) == class_of(dialect) && has_pass(other.semantics, pass);
+          });
           EXPECT_EQ(met.contains(key_of(r) + " " + class_of(dialect)), has)
               << key_of(r) << " " << class_of(dialect);
         }
@@ -93,8 +91,7 @@ TEST_P(EveryProfile, TriesEveryDialectInEveryPassThatItHas) {
     met.insert({r.pass, r.dialect});
   for (const Pass pass : all_passes)
     for (const Dialect& dialect : dialects())
-      EXPECT_EQ(met.contains({pass, std::string(dialect.name)}),
-                is_forward(pass) || !is_inference(pass) || dialect.semantics.inference_gradient)
+      EXPECT_EQ(met.contains({pass, std::string(dialect.name)}), has_pass(dialect.semantics, pass))
           << to_string(pass) << " " << dialect.name;
 }
 

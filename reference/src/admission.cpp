@@ -96,7 +96,7 @@ Admission admission_of(const Case& c) {
     consider(by_single_value(p));
   if (is_inference(p.pass))
     consider(by_given_variance(c));
-  if (!is_forward(p.pass) && is_inference(p.pass) && !p.semantics.inference_gradient)
+  if (!has_pass(p.semantics, p.pass))
     consider({Ruling::either, fmt::format("{} has no backward pass with given statistics", p.dialect)});
   if (p.pass == Pass::forward_training && p.running && !p.momentum && !p.semantics.cumulative_average)
     consider({Ruling::either, fmt::format("{} has no cumulative average: momentum is required", p.dialect)});

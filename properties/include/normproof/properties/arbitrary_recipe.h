@@ -53,7 +53,7 @@ inline Recipe repaired(Recipe r) {
     r.running = false;
   if (!r.momentum && !dialect.semantics.cumulative_average)
     r.momentum = Recipe{}.momentum;
-  if (takes_dy(r.pass) && is_inference(r.pass) && !dialect.semantics.inference_gradient)
+  if (!has_pass(dialect.semantics, r.pass))
     r.dialect = "documented";
   if (r.regime.name == "pair" || r.regime.name == "exact")
     r.shape = {r.regime.name == "pair" ? 2 : 4, r.shape.channels, {}};

@@ -60,9 +60,6 @@ struct Recipe {
 Format stats_of(const Recipe& recipe);
 Format usual_stats(const Format& dtype);
 
-/// Whether the pass is given dy.
-bool takes_dy(Pass pass);
-
 /// The canonical line, every field written:
 /// np1 pass=forward-training dtype=f32 shape=8x4x4x4 layout=contiguous dialect=documented regime=offset:1000
 ///     eps=0x1.4f8b58p-17 momentum=0x1.99999ap-4 affine=1 running=1 threads=1 seed=1

@@ -38,6 +38,14 @@ constexpr bool is_inference(Pass pass) {
 constexpr bool is_forward(Pass pass) {
   return pass == Pass::forward_training || pass == Pass::forward_inference;
 }
+/// dy is given.
+constexpr bool takes_dy(Pass pass) {
+  return !is_forward(pass);
+}
+/// Whether a reading has the pass at all: some have no gradient at given statistics.
+constexpr bool has_pass(const Semantics& semantics, Pass pass) {
+  return semantics.inference_gradient || is_forward(pass) || !is_inference(pass);
+}
 /// v_x, v_gamma and v_beta are given; grad_dy, grad_x and grad_gamma are asked for.
 constexpr bool is_second_order(Pass pass) {
   return pass == Pass::double_backward || pass == Pass::double_backward_inference;
