@@ -6,6 +6,8 @@
 #       itself: find_package(normproof COMPONENTS component) then asks for no more than it needs.
 #   normproof_module(NAME SOURCES file... [DEPENDS target...])
 #       A kernel library lib/NAME.so for dlopen: hidden visibility, nothing exported but what says so.
+#   normproof_cuda_module(NAME SOURCES file... [DEPENDS target...])
+#       The same from CUDA sources, for the architectures of CMAKE_CUDA_ARCHITECTURES; the runtime is linked in.
 #   normproof_program(NAME SOURCES file... [DEPENDS target...] [INSTALL])
 #       The executable bin/NAME.
 #   normproof_test(NAME SOURCES file... [DEPENDS target...] [LABELS label...] [TIMEOUT seconds] [RUN_SERIAL] [LAST])
@@ -99,6 +101,20 @@ function(normproof_module name)
                                            VISIBILITY_INLINES_HIDDEN ON)
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS})
   install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/normproof")
+endfunction()
+
+function(normproof_cuda_module name)
+  normproof_module(${name} ${ARGN})
+  # Products and sums are rounded each, as on the host; roots and quotients are rounded correctly, and nothing is
+  # flushed to zero, by default. What cudafe++ makes of the host part is not ours to warn of: -Wpedantic and the
+  # conversions are the C++ compiler's to see, which compiles the same sources.
+  set(cuda "$<COMPILE_LANGUAGE:CUDA>")
+  target_compile_options(
+    ${name} PRIVATE "$<${cuda}:--std=c++20;--fmad=false;--expt-relaxed-constexpr>" # CMake 3.25 knows no CUDA_STANDARD 20
+                    "$<${cuda}:-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-ffp-contract=off>"
+                    "$<$<BOOL:${NORMPROOF_WERROR}>:$<${cuda}:--Werror=all-warnings;-Xcompiler=-Werror>>")
+  set_target_properties(${name} PROPERTIES CUDA_VISIBILITY_PRESET hidden CUDA_RUNTIME_LIBRARY Static
+                                           LINKER_LANGUAGE CXX)
 endfunction()
 
 function(normproof_program name)

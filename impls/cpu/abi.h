@@ -135,7 +135,7 @@ struct Entry {
   static std::int32_t create(const np_problem* problem, void** state, np_message message) {
     return guarded(message, [&] {
       Kernel::check(*problem);
-      *state = new np_problem(*problem);
+      *state = new np_problem{*problem};
     });
   }
 

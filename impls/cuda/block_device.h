@@ -56,7 +56,7 @@ public:
   /// Of the shared memory that the launch asked for, in the order of the calls.
   template <class T>
   __device__ T* shared(int count) {
-    extern __shared__ double4 memory[];
+    extern __shared__ double2 memory[];  // aligned to 16 bytes
     T* const first = reinterpret_cast<T*>(reinterpret_cast<char*>(memory) + used_);
     used_ += (count * static_cast<int>(sizeof(T)) + 15) / 16 * 16;
     return first;
