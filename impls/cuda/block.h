@@ -30,8 +30,6 @@ using Index = std::int64_t;
 
 inline constexpr int warp = 32;
 inline constexpr std::uint32_t whole_warp = 0xFFFFFFFF;
-/// Blocks of a launch at most: eight of 256 threads on each multiprocessor of the largest devices.
-inline constexpr Index most_blocks = 1024;
 inline constexpr int most_threads = 256;
 
 /// A thread of its block.

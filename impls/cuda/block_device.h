@@ -14,6 +14,8 @@
 namespace normproof::impls::cuda {
 
 inline constexpr bool on_device = true;
+/// Of a launch: eight blocks of 256 threads on each multiprocessor of the largest devices.
+inline constexpr Index most_blocks = 1024;
 
 /// The stream that the caller of run() gave.
 struct Stream {

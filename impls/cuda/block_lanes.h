@@ -1,7 +1,7 @@
 // The executor on the CPU: the lanes of a block one after another, phase by phase, and everything that CUDA
 // leaves open decided against the kernel.
 //
-// The order of the lanes of a phase and of the blocks of a launch follows a seed. What nobody has written is
+// The number of blocks of a launch, their order and that of the lanes of a phase follow a seed. What nobody has written is
 // all ones (a NaN, an index of -1): private variables, shared memory at the start of a block, what a shuffle
 // brings from a lane that takes no part. Shared memory keeps what the block's last task left. So a lost
 // barrier, a masked lane, a memory of another launch or an order that was relied upon changes the result.
@@ -51,10 +51,8 @@ public:
       return now;
     }
   };
+  Index below(Index end) { return static_cast<Index>(next() % static_cast<std::uint64_t>(end)); }
   Walk walk(Index count) {
-    const auto below = [&](Index end) {
-      return static_cast<Index>(next() % static_cast<std::uint64_t>(end));
-    };
     Index step = 1 + below(count);
     while (std::gcd(step, count) != 1)
       step = step % count + 1;
@@ -195,7 +193,7 @@ template <class Kernel>
 void launch(Stream& stream, Index tasks, int threads, int shared_bytes, const Kernel& kernel) {
   if (tasks <= 0)
     return;
-  const Index blocks = std::min(tasks, most_blocks);
+  const Index blocks = 1 + stream.order.below(std::min<Index>(tasks, 24));  // of a small device
   std::vector<std::byte> memory(static_cast<std::size_t>(shared_bytes));
   Order::Walk walk = stream.order.walk(blocks);
   for (Index b = 0; b < blocks; ++b) {

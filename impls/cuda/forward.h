@@ -128,15 +128,19 @@ NP_DEVICE void normalise_windows(Lane l, Index threads, const Forward<Data>& a, 
   const Index plane = smaller(a.x.g.plane, a.y.g.plane);
   for_each_window<Rules>(l, threads, a.x, channel, a.n, plane, [&](const Data* run, Window w, Index first) {
     Data* const to = &a.y.at(channel, first);
-    if (w.end - w.begin == Pack<Data>::size && is_aligned(to + w.begin)) {
-      auto pack = load_pack<Pack<Data>>(run + w.begin);
-      for (Data& value : pack.value)
-        value = line.y(value);
-      store_pack(to + w.begin, pack);
-    } else {
+    if (w.end - w.begin < Pack<Data>::size) {
       for (Index e = w.begin; e < w.end; ++e)
         to[e] = line.y(run[e]);
+      return;
     }
+    auto pack = load_pack<Pack<Data>>(run + w.begin);
+    for (Data& value : pack.value)
+      value = line.y(value);
+    if (is_aligned(to + w.begin))
+      store_pack(to + w.begin, pack);
+    else
+      for (Index e = w.begin; e < w.end; ++e)
+        to[e] = pack.value[e - w.begin];
   });
 }
 
