@@ -42,7 +42,9 @@ struct Direct : Rules {
     return p.pass == NP_BACKWARD_INFERENCE ? Rules::invstd(given, static_cast<Acc>(p.eps.value)) : given;
   }
   /// Whether dx counts that the statistics depend on x.
-  static constexpr bool statistics_depend_on_x(const np_problem& p) { return p.pass != NP_BACKWARD_INFERENCE; }
+  static constexpr bool statistics_depend_on_x(const np_problem& p) {
+    return p.pass != NP_BACKWARD_INFERENCE;
+  }
   /// How many values of a channel enter the sum of dy, and that of dy xhat.
   static std::int64_t summed_for_dbeta(const Geometry& g) { return g.n; }
   static std::int64_t summed_for_dgamma(const Geometry& g) { return g.n; }

@@ -198,9 +198,9 @@ struct PartialGradient {
     const Index channel = task / parts.count;
     const Index part = task % parts.count;
     Acc* const shared = block.shared<Acc>(block.threads() / warp);
-    const Sums<Acc> sums = sums_of<Rules>(block, a, channel, part * parts.size,
-                                          Rules::end_of_part(part, parts.size, a.n),
-                                          At<Acc>{at.mean[channel], at.invstd[channel]}, shared);
+    const Sums<Acc> sums =
+        sums_of<Rules>(block, a, channel, part * parts.size, Rules::end_of_part(part, parts.size, a.n),
+                       At<Acc>{at.mean[channel], at.invstd[channel]}, shared);
     block.each([&](Lane l) {
       if (l.index == 0) {
         dbeta[task] = sums.dy;

@@ -28,7 +28,7 @@ class Lanes {
 public:
   __device__ explicit Lanes(T value) : value_(value) {}
   __device__ T& operator[](Lane) { return value_; }
-  __device__ const T& operator[](Lane) const { return value_; }
+  const __device__ T& operator[](Lane) const { return value_; }
 
 private:
   T value_;
@@ -66,7 +66,8 @@ public:
   __device__ void start_task() { used_ = 0; }
 
   template <class T>
-  __device__ Lanes<T> shuffle_down(const Lanes<T>& from, int distance, std::uint32_t mask = whole_warp) const {
+  __device__ Lanes<T> shuffle_down(const Lanes<T>& from, int distance,
+                                   std::uint32_t mask = whole_warp) const {
     return shuffled(from, mask, [=](std::uint32_t word) {
       return __shfl_down_sync(mask, word, static_cast<unsigned>(distance));
     });

@@ -1,10 +1,11 @@
 // The executor on the CPU: the lanes of a block one after another, phase by phase, and everything that CUDA
 // leaves open decided against the kernel.
 //
-// The number of blocks of a launch, their order and that of the lanes of a phase follow a seed. What nobody has written is
-// all ones (a NaN, an index of -1): private variables, shared memory at the start of a block, what a shuffle
-// brings from a lane that takes no part. Shared memory keeps what the block's last task left. So a lost
-// barrier, a masked lane, a memory of another launch or an order that was relied upon changes the result.
+// The number of blocks of a launch, their order and that of the lanes of a phase follow a seed. What nobody
+// has written is all ones (a NaN, an index of -1): private variables, shared memory at the start of a block,
+// what a shuffle brings from a lane that takes no part. Shared memory keeps what the block's last task left.
+// So a lost barrier, a masked lane, a memory of another launch or an order that was relied upon changes the
+// result.
 #pragma once
 
 #include <algorithm>
@@ -99,7 +100,9 @@ private:
 class Block {
 public:
   Block(int threads, std::vector<std::byte>& memory, Order& order)
-      : threads_(threads), memory_(memory), order_(order) {}
+      : threads_(threads),
+        memory_(memory),
+        order_(order) {}
 
   int threads() const { return threads_; }
 

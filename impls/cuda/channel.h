@@ -79,7 +79,10 @@ struct Line {
   Acc mean, invstd, gamma, beta;
 
   NP_DEVICE Line(Acc of_mean, Acc of_invstd, Acc of_gamma, Acc of_beta)
-      : mean(of_mean), invstd(of_invstd), gamma(of_gamma), beta(of_beta) {
+      : mean(of_mean),
+        invstd(of_invstd),
+        gamma(of_gamma),
+        beta(of_beta) {
     if constexpr (form == cpu::Affine::folded) {
       gamma = gamma * invstd;
       beta = beta - mean * gamma;

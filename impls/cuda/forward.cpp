@@ -30,8 +30,8 @@ constexpr np_kernel kernels[] = {
     make_kernel<TrainingByLaunches<Tiles, Affine::centred>>(
         NP_CUDA_NAME("channels_last"),
         "tiles of 32 neighbouring channels, Welford down the rows, the last block merges, y centred", ""),
-    make_kernel<Inference<Affine::centred, false>>(
-        NP_CUDA_NAME("inference_centred"), "inference, y = ((x - mean) invstd) gamma + beta", ""),
+    make_kernel<Inference<Affine::centred, false>>(NP_CUDA_NAME("inference_centred"),
+                                                   "inference, y = ((x - mean) invstd) gamma + beta", ""),
     make_kernel<Inference<Affine::folded, true>>(
         NP_CUDA_NAME("inference_folded"),
         "inference, y = x a + b with a = gamma invstd, b = beta - mean a, 16 bytes at a time", ""),

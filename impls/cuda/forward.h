@@ -42,7 +42,7 @@ struct Welford {
   static constexpr bool side_by_side = false;
   static Index depth(const Geometry& g, int) {
     const int threads = threads_for(g.n);
-    return cpu::merged_depth(g.n, ceil_div(g.n, threads) - 1, log2_of(threads));
+    return cpu::merged_depth(g.n, ceil_div(g.n, threads) - 1, tree_depth(smaller(g.n, threads)));
   }
   template <class Acc>
   static constexpr int shared(int threads) {
@@ -86,7 +86,7 @@ struct VectorTwoPass {
     const Index size = 16 / bytes;
     const Index all = g.n / g.plane * ((g.plane + 2 * size - 2) / size);
     const int threads = threads_for(g.n);
-    return ceil_div(all, threads) * size - 1 + log2_of(threads);
+    return ceil_div(all, threads) * size - 1 + tree_depth(smaller(all, threads));
   }
   template <class Acc>
   static constexpr int shared(int threads) {
@@ -153,8 +153,7 @@ struct OneBlock {
   NP_DEVICE void operator()(Block& block, Index channel) const {
     const Part<Acc> part = Algorithm::template moments<Rules, Acc>(block, a.x, channel, a.n);
     finish<Rules>(block, a, channel, part.mean, part.m2, a.n);
-    const auto line =
-        line_of<Affine::centred>(a, channel, part.mean, invstd_of(a.problem, part.m2, a.n));
+    const auto line = line_of<Affine::centred>(a, channel, part.mean, invstd_of(a.problem, part.m2, a.n));
     block.each([&](Lane l) {
       if constexpr (Algorithm::side_by_side)
         normalise_windows<Rules>(l, block.threads(), a, channel, line);
@@ -287,8 +286,7 @@ struct ReportOfParts {
 
   NP_DEVICE void operator()(Block& block, Index channel) const {
     Acc* const shared = block.shared<Acc>(block.threads() / warp);
-    const Acc m2 =
-        sum_of_parts<Rules>(block, Rules::squares_of(squares, sums), channel, parts, a.n, shared);
+    const Acc m2 = sum_of_parts<Rules>(block, Rules::squares_of(squares, sums), channel, parts, a.n, shared);
     finish<Rules>(block, a, channel, found.mean[channel], m2, parts.size);
     block.each([&](Lane l) {
       if (l.index == 0)
@@ -431,10 +429,10 @@ struct ChanTree {
   static int chunk_threads(Index n) { return static_cast<int>(chunks(n).size / values_per_lane); }
 
   static Index depth(Index n) {
-    const int second = threads_for(chunks(n).count);
-    const Index merges = log2_of(values_per_lane) + log2_of(chunk_threads(n)) +
-                         ceil_div(chunks(n).count, second) - 1 + log2_of(second);
-    return cpu::merged_depth(n, 0, merges);
+    const Index lanes = smaller(n, chunk_threads(n));
+    const Index of_chunk = (n > 2 * lanes ? 1 : 0) + tree_depth(lanes);
+    return cpu::merged_depth(n, n > lanes ? 1 : 0,
+                             of_chunk + block_depth(chunks(n).count, threads_for(chunks(n).count)));
   }
   static Index workspace(Index channels, Index n) { return channels * (2 + 2 * chunks(n).count); }
 
@@ -561,7 +559,7 @@ struct Tiles {
 
   static Index depth(Index n) {
     const Parts p = parts(n);
-    const Index merges = 2 * log2_of(tile_rows) + ceil_div(p.count, tile_rows) - 1;
+    const Index merges = tree_depth(smaller(p.size, tile_rows)) + block_depth(p.count, tile_rows);
     return cpu::merged_depth(n, ceil_div(p.size, tile_rows) - 1, merges);
   }
   static Index tiles(Index channels) { return ceil_div(channels, warp); }

@@ -166,9 +166,8 @@ struct Entry : cpu::Entry<Kernel> {
     return cpu::guarded(message, [&] {
       const np_problem& problem = *static_cast<const np_problem*>(state);
       Stream stream(handle, *tensors->x);
-      with_data(problem, [&]<class Data>(cpu::Type<Data>) {
-        Kernel::template run<Data>(problem, *tensors, stream);
-      });
+      with_data(problem,
+                [&]<class Data>(cpu::Type<Data>) { Kernel::template run<Data>(problem, *tensors, stream); });
     });
   }
 };

@@ -83,9 +83,7 @@ struct AtomicsWithoutZeroing : Sound {
 };
 /// The number of parts as it would be if the last were as long as the others.
 struct StaleBlockCount : Sound {
-  static constexpr Index parts_read(Index parts, Index size, Index n) {
-    return parts > 1 ? n / size : parts;
-  }
+  static constexpr Index parts_read(Index parts, Index size, Index n) { return parts > 1 ? n / size : parts; }
 };
 struct PartsOfTheOtherLaunch : Sound {
   template <class Acc>
@@ -176,15 +174,15 @@ constexpr np_kernel kernels[] = {
     make_kernel<Split<PartsOfTheOtherLaunch>>(
         "mutant.cuda_parts_of_other_launch",
         "the squares are added up from the sums of the launch before, caught by BN-NUM-2", ""),
-    make_kernel<Split<PartsOverlap>>(
-        "mutant.cuda_parts_overlap", "each part ends with the next one's first value, caught by BN-NUM-1, -2",
-        ""),
+    make_kernel<Split<PartsOverlap>>("mutant.cuda_parts_overlap",
+                                     "each part ends with the next one's first value, caught by BN-NUM-1, -2",
+                                     ""),
     make_kernel<TrainingByLaunches<SplitSums<true>, Affine::folded, cpu::AsData, AtomicsWithoutZeroing>>(
         "mutant.cuda_atomics_without_zeroing",
         "sums are added to what the workspace held, caught by BN-NUM-1, -2", ""),
     make_kernel<Where<Chan<BesselByThePart>, Unbiased>>(
-        "mutant.cuda_bessel_by_part", "the values of one block for n in n - 1, caught by BN-NUM-14 (BN-RUN-2)",
-        ""),
+        "mutant.cuda_bessel_by_part",
+        "the values of one block for n in n - 1, caught by BN-NUM-14 (BN-RUN-2)", ""),
     make_kernel<Gradient<StaleBlockCount>>(
         "mutant.cuda_gradient_stale_block_count",
         "the second kernel leaves out the shorter last part, caught by BN-NUM-20, -21 (BN-BWD-1, -2)", ""),

@@ -14,12 +14,13 @@ constexpr int threads_for(Index values) {
     threads *= 2;
   return threads;
 }
-constexpr Index log2_of(Index power) {
-  return power <= 1 ? 0 : 1 + log2_of(power / 2);
+/// Levels of a tree over `items` items: of lanes, those that have something.
+constexpr Index tree_depth(Index items) {
+  return items <= 1 ? 0 : 1 + tree_depth((items + 1) / 2);
 }
 /// Additions of a sum of `values` values by one block: a chain in each lane, then the tree.
 constexpr Index block_depth(Index values, int threads) {
-  return (values > 0 ? ceil_div(values, threads) - 1 : 0) + log2_of(threads);
+  return values <= 0 ? 0 : ceil_div(values, threads) - 1 + tree_depth(smaller(values, threads));
 }
 
 /// Mean and sum of squared deviations of `count` values.

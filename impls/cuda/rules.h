@@ -47,10 +47,14 @@ struct Sound {
   static constexpr Index tail_step(Index) { return 1; }
   /// Elements that a run begins beyond a 16-byte boundary.
   static constexpr Index misaligned(Index elements) { return elements; }
-  static NP_DEVICE Index offset(const cpu::Geometry& g, Index channel, Index i) { return g.offset(channel, i); }
+  static NP_DEVICE Index offset(const cpu::Geometry& g, Index channel, Index i) {
+    return g.offset(channel, i);
+  }
 
   /// Values of part `part`, from part * size on.
-  static constexpr Index end_of_part(Index part, Index size, Index n) { return smaller((part + 1) * size, n); }
+  static constexpr Index end_of_part(Index part, Index size, Index n) {
+    return smaller((part + 1) * size, n);
+  }
   /// Parts that the second kernel reads.
   static constexpr Index parts_read(Index parts, Index, Index) { return parts; }
   static constexpr Index count_of_part(Index part, Index size, Index n) {
