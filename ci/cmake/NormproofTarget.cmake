@@ -4,10 +4,11 @@
 #       The library normproof::NAME of the folder it is called in: include/ is public, src/ private.
 #       Without SOURCES (or with headers only) it is an INTERFACE library. One with a COMPONENT is exported by
 #       itself: find_package(normproof COMPONENTS component) then asks for no more than it needs.
-#   normproof_module(NAME SOURCES file... [DEPENDS target...])
+#   normproof_module(NAME SOURCES file... [DEPENDS target...] [OPTIONAL])
 #       A kernel library lib/NAME.so for dlopen: hidden visibility, nothing exported but what says so.
-#   normproof_cuda_module(NAME SOURCES file... [DEPENDS target...])
-#       The same from CUDA sources, for the architectures of CMAKE_CUDA_ARCHITECTURES; the runtime is linked in.
+#   normproof_cuda_module(NAME SOURCES file... [DEPENDS target...] [OPTIONAL])
+#       The same from CUDA sources, for the architectures of CMAKE_CUDA_ARCHITECTURES; the runtime is linked in. An
+#       OPTIONAL one is built when it is asked for, and not installed.
 #   normproof_program(NAME SOURCES file... [DEPENDS target...] [INSTALL])
 #       The executable bin/NAME.
 #   normproof_test(NAME SOURCES file... [DEPENDS target...] [LABELS label...] [TIMEOUT seconds] [RUN_SERIAL] [LAST])
@@ -93,14 +94,18 @@ function(normproof_library name)
 endfunction()
 
 function(normproof_module name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "OPTIONAL" "" "SOURCES;DEPENDS")
   _normproof_check_arguments("normproof_module(${name})")
   add_library(${name} MODULE ${arg_SOURCES})
   normproof_target_options(${name})
   set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden
                                            VISIBILITY_INLINES_HIDDEN ON)
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS})
-  install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/normproof")
+  if(arg_OPTIONAL)
+    set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+  else()
+    install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/normproof")
+  endif()
 endfunction()
 
 function(normproof_cuda_module name)

@@ -5,19 +5,6 @@
 
 namespace normproof::impls::cuda {
 
-/// The batch that is being counted, for those that come after it on the stream.
-struct CountBatch {
-  static constexpr bool loops = true;
-  Index* batches;
-
-  NP_DEVICE void operator()(Block& block, Index) const {
-    block.each([&](Lane l) {
-      if (l.index == 0)
-        ++*batches;
-    });
-  }
-};
-
 /// Zeros, before memory is added to.
 template <class T>
 struct Zero {
@@ -45,12 +32,12 @@ struct Forward {
   Values<const Data> x;
   Values<Data> y;
   PerChannel gamma, beta, mean, var, invstd, running_mean, running_var;
-  const Index* batches;
+  Index batches;  ///< this one included
   Index channels;
   Index n;  ///< values per channel
 };
 template <class Data>
-Forward<Data> forward_of(const np_problem& p, const np_tensors& t) {
+Forward<Data> forward_of(const np_problem& p, const np_tensors& t, Index batches = 1) {
   const auto view = [&](const np_tensor* tensor) {
     return per_channel(tensor, p.stats_dtype);
   };
@@ -64,7 +51,7 @@ Forward<Data> forward_of(const np_problem& p, const np_tensors& t) {
                   .invstd = view(t.invstd),
                   .running_mean = view(t.running_mean),
                   .running_var = view(t.running_var),
-                  .batches = t.num_batches_tracked,
+                  .batches = batches,
                   .channels = 0,
                   .n = 0};
   a.problem.dialect = nullptr;  // of the host
@@ -120,7 +107,7 @@ NP_DEVICE void update(const Forward<Data>& a, Index channel, Acc mean, Acc m2, I
   if (a.problem.has_running == 0)
     return;
   const cpu::Weights<Acc> w =
-      cpu::Rules::weights<Acc>(a.problem, a.batches != nullptr ? *a.batches : Index{1});
+      cpu::Rules::weights<Acc>(a.problem, a.batches);
   const auto mixed = [&](const PerChannel& running, Acc now) {
     running.store(channel, w.old_value * running.load<Acc>(channel) + w.new_value * now);
   };

@@ -300,7 +300,7 @@ template <bool atomically>
 struct SplitSums {
   static constexpr np_family family = NP_CENTRED;
   static constexpr bool deterministic = !atomically;
-  static constexpr Parts parts(Index n) { return parts_of(n, 2048, 256); }
+  static constexpr Parts parts(Index n) { return parts_of(n, 512, 256); }
 
   static Index depth(Index n) {
     const Parts p = parts(n);

@@ -51,9 +51,9 @@ void describe_training(const np_problem& p, np_capability& capability) {
   capability.claims.uses_reported = cpu::stores_accumulators<Width>(p);
 }
 
-inline void count_batch(Stream& stream, const np_problem& p, const np_tensors& t) {
-  if (p.has_running != 0 && t.num_batches_tracked != nullptr)
-    launch(stream, 1, warp, 0, CountBatch{t.num_batches_tracked});
+/// Counts this batch; the counter is in the host's memory.
+inline Index count_batch(const np_problem& p, const np_tensors& t) {
+  return p.has_running != 0 && t.num_batches_tracked != nullptr ? ++*t.num_batches_tracked : 1;
 }
 
 /// Forward training by one block per channel.
@@ -74,8 +74,7 @@ struct TrainingByBlocks {
   template <class Data>
   static void run(const np_problem& p, const np_tensors& t, Stream& stream) {
     using Acc = typename Width::template type<Data>;
-    count_batch(stream, p, t);
-    const Forward<Data> a = forward_of<Data>(p, t);
+    const Forward<Data> a = forward_of<Data>(p, t, count_batch(p, t));
     const int threads = threads_for(a.n);
     launch(stream, a.channels, threads, Algorithm::template shared<Acc>(threads),
            OneBlock<Data, Acc, Algorithm, Rules>{a});
@@ -101,8 +100,7 @@ struct TrainingByLaunches {
   template <class Data>
   static void run(const np_problem& p, const np_tensors& t, Stream& stream) {
     using Acc = typename Width::template type<Data>;
-    count_batch(stream, p, t);
-    Algorithm::template run<Rules>(stream, forward_of<Data>(p, t), workspace_of<Acc>(t));
+    Algorithm::template run<Rules>(stream, forward_of<Data>(p, t, count_batch(p, t)), workspace_of<Acc>(t));
   }
 };
 

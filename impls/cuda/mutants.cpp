@@ -1,5 +1,5 @@
 // Wrong on purpose, as kernels of a device are wrong: each a right one with one of its rules (rules.h)
-// changed, run lane by lane. The summary names the clause that must catch it.
+// changed. The summary names the clause that must catch it.
 #include "cpu/tables.h"
 #include "cuda/glue.h"
 #include "mutants/parts.h"
@@ -17,14 +17,14 @@ using cpu::WithRunning;
 /// What the warps left is read before all of them have.
 struct MissingBarrier : Sound {
   template <class Write, class Read>
-  static void write_then_read(Block& block, Write&& write, Read&& read) {
+  static NP_DEVICE void write_then_read(Block& block, Write&& write, Read&& read) {
     block.each(write, read);
   }
 };
 /// Lanes beyond the end have the value 0, and so the deviation -mean.
 struct MaskedLanesCount : Sound {
   template <class Acc>
-  static Acc deviation(bool, Acc value, Acc mean) {
+  static NP_DEVICE Acc deviation(bool, Acc value, Acc mean) {
     return value - mean;
   }
 };
@@ -42,7 +42,7 @@ struct EmptyLanesMerged : Sound {
 /// A lane's sum in a register of the data's own format.
 struct HalfAccumulator : Sound {
   template <class Data, class Acc>
-  static Acc kept(Acc sum) {
+  static NP_DEVICE Acc kept(Acc sum) {
     return static_cast<Acc>(static_cast<Data>(sum));
   }
 };
@@ -60,13 +60,13 @@ struct AlignmentAssumed : Sound {
 // --- where the values are ---
 
 struct IndexOf32Bits : Sound {
-  static Index offset(const Geometry& g, Index channel, Index i) {
+  static NP_DEVICE Index offset(const Geometry& g, Index channel, Index i) {
     return static_cast<std::uint32_t>(g.offset(channel, i));
   }
 };
 /// Dense channels-last, whatever the strides are.
 struct ChannelsLastAssumed : Sound {
-  static Index offset(const Geometry& g, Index channel, Index i) { return i * g.channels + channel; }
+  static NP_DEVICE Index offset(const Geometry& g, Index channel, Index i) { return i * g.channels + channel; }
 };
 /// The blocks of a launch do one task each, however many tasks there are.
 struct GridWithoutLoop : Sound {
@@ -110,7 +110,7 @@ struct BesselByThePart : Sound {
 /// dx is made with what the channel's first block summed.
 struct SumOfOneBlock : Sound {
   template <class Acc>
-  static Acc sum_for_dx(const Acc*, Index channel, const Acc* parts, Index count) {
+  static NP_DEVICE Acc sum_for_dx(const Acc*, Index channel, const Acc* parts, Index count) {
     return parts[channel * count];
   }
 };
