@@ -106,8 +106,7 @@ template <class Rules, class Data, class Acc>
 NP_DEVICE void update(const Forward<Data>& a, Index channel, Acc mean, Acc m2, Index part) {
   if (a.problem.has_running == 0)
     return;
-  const cpu::Weights<Acc> w =
-      cpu::Rules::weights<Acc>(a.problem, a.batches);
+  const cpu::Weights<Acc> w = cpu::Rules::weights<Acc>(a.problem, a.batches);
   const auto mixed = [&](const PerChannel& running, Acc now) {
     running.store(channel, w.old_value * running.load<Acc>(channel) + w.new_value * now);
   };

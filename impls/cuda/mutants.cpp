@@ -66,7 +66,9 @@ struct IndexOf32Bits : Sound {
 };
 /// Dense channels-last, whatever the strides are.
 struct ChannelsLastAssumed : Sound {
-  static NP_DEVICE Index offset(const Geometry& g, Index channel, Index i) { return i * g.channels + channel; }
+  static NP_DEVICE Index offset(const Geometry& g, Index channel, Index i) {
+    return i * g.channels + channel;
+  }
 };
 /// The blocks of a launch do one task each, however many tasks there are.
 struct GridWithoutLoop : Sound {
