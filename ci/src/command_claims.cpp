@@ -109,11 +109,14 @@ std::string section_text(const Section& s, const Options& o, const Style& style)
   const bool both = best != nullptr;
   out += line("accumulator", bits_text(own.accumulator_bits),
               both ? "at most " + bits_text(seen->accumulator_bits) : "", both, style);
-  out += line("variance", family_text(own.family), both ? family_text(best->family) : "", both, style);
-  out += line("y", form_text(own.affine), both ? form_text(best->affine) : "", both, style);
-  out += line(
-      "reduction depth", depth_text(s.declared, [](const impls::Claims& c) { return c.reduction_depth; }),
-      both ? "at least " + depth_text(best->depth, [](std::int64_t d) { return d; }) : "", both, style);
+  if (!is_inference(s.like.pass) && !takes_saved(s.like.pass))
+    out += line("variance", family_text(own.family), both ? family_text(best->family) : "", both, style);
+  if (is_forward(s.like.pass))
+    out += line("y", form_text(own.affine), both ? form_text(best->affine) : "", both, style);
+  if (s.like.pass != Pass::forward_inference)
+    out += line(
+        "reduction depth", depth_text(s.declared, [](const impls::Claims& c) { return c.reduction_depth; }),
+        both ? "at least " + depth_text(best->depth, [](std::int64_t d) { return d; }) : "", both, style);
   out += line("equal bits again", own.deterministic ? "yes" : "", both && !seen->repeatable ? "no" : "so far",
               both, style);
   if (seen == nullptr)
@@ -126,10 +129,14 @@ std::string section_text(const Section& s, const Options& o, const Style& style)
     out += "  nothing can be inferred: no claim explains what it did\n";
   for (std::size_t i = 1; i < seen->explanations.size(); ++i) {
     const Explanation& e = seen->explanations[i];
-    out += wrapped("  or ",
-                   fmt::format("variance {}, y {}, depth at least {}", family_text(e.family),
-                               form_text(e.affine), depth_text(e.depth, [](std::int64_t d) { return d; })),
-                   style.width);
+    std::vector<std::string> parts;
+    if (e.family != NP_FAMILY_UNKNOWN)
+      parts.push_back("variance " + family_text(e.family));
+    if (e.affine != NP_AFFINE_UNKNOWN)
+      parts.push_back("y " + form_text(e.affine));
+    if (!e.depth.empty())
+      parts.push_back("depth at least " + depth_text(e.depth, [](std::int64_t d) { return d; }));
+    out += wrapped("  or ", joined(parts, ", "), style.width);
   }
   for (const Denial& d : seen->denials) {
     out += wrapped("  not ",
@@ -232,8 +239,7 @@ Exit print_claims(const Options& o) {
   std::vector<Recipe> problems;
   for (const std::string& dtype : o.dtypes)
     for (const Pass pass : all_passes)
-      if (!o.infer || pass == Pass::forward_training)
-        problems.push_back(prototype(o, dtype, pass));
+      problems.push_back(prototype(o, dtype, pass));
   const impls::RunOptions run = trial_options(o.manner).run;
   std::unique_ptr<OutputFile> json;
   if (!o.json.empty())
@@ -293,8 +299,7 @@ void add_claims(CLI::App& app, Run& run) {
   command->add_option("--impl", options->libraries, "more libraries in which to look for the name")
       ->type_name("LIBRARY")
       ->allow_extra_args(false);
-  command->add_flag("--infer", options->infer,
-                    "the strongest claims that its forward training does not contradict");
+  command->add_flag("--infer", options->infer, "the strongest claims that nothing it computed contradicts");
   command->add_option("--dtype", options->dtypes, "f64, f32, f16 or bf16 (may be repeated)")
       ->type_name("NAME")
       ->allow_extra_args(false)

@@ -7,10 +7,13 @@
 #include "command.h"
 #include "console.h"
 #include "diagnoses.h"
+#include "failure.h"
 #include "json.h"
 #include "normproof/ci/words.h"
+#include "normproof/properties/case_file.h"
 #include "output_file.h"
 #include "selection.h"
+#include "smallest.h"
 
 namespace normproof::ci {
 namespace {
@@ -21,7 +24,7 @@ struct Options {
   std::vector<std::string> words;
   KernelSelection kernels;
   Manner manner;
-  std::string json;
+  std::string json, smallest;
   std::size_t shown = 12;
 };
 
@@ -70,6 +73,25 @@ Json diagnosis_json(const KernelReport& kernel, const Gate& gate, const Diagnosi
           {"ranking", std::move(ranking)}};
 }
 
+/// Shrinks the case for the kernel that fails on it, and writes it.
+std::string smallest_text(const Report& report, const Case& c, const Options& o, impls::Runner& runner,
+                          const Gate& gate) {
+  constexpr std::int64_t runs = 4000;
+  if (report.trial.kernels.size() != 1)
+    throw usage("--smallest: one kernel at a time");
+  const KernelReport& kernel = report.trial.kernels.front();
+  const auto& failures = kernel.failures.empty() ? kernel.extended_failures : kernel.failures;
+  if (failures.empty())
+    throw usage(fmt::format("--smallest: {} does not fail on this case", kernel.kernel.name));
+  const Judgement& failure = failures.front();
+  const Case small = smallest(kernel.kernel, c, failure, runner, gate, runs);
+  OutputFile(o.smallest).write(write_case(small));
+  return wrapped("smallest: ",
+                 fmt::format("{}, where {} breaks {} too, as a case file in {}", input_text(small),
+                             normproof::to_string(failure.output), failure.clause, o.smallest),
+                 style_of_stdout().width);
+}
+
 Exit explain(const Options& o) {
   const std::string origin = joined(o.words, " ");
   std::unique_ptr<OutputFile> json;
@@ -88,6 +110,8 @@ Exit explain(const Options& o) {
     kernels.push_back(diagnosis_json(kernel, options.gate, d));
     text += diagnosis_text(kernel, d, o, style_of_stdout());
   }
+  if (!o.smallest.empty())
+    text += "\n" + smallest_text(report, c, o, runner, options.gate);
   if (json)
     json->write(Json{{"normproof_explanation", 1}, {"case", origin}, {"kernels", std::move(kernels)}}.dump(
                     1, ' ', false, Json::error_handler_t::replace) +
@@ -115,6 +139,11 @@ void add_explain(CLI::App& app, Run& run) {
       ->capture_default_str()
       ->group("Reports");
   command
+      ->add_option("--smallest", options->smallest,
+                   "shrink the case while the same output breaks the same clause; write it as a case file")
+      ->type_name("FILE")
+      ->group("Reports");
+  command
       ->add_option("--json", options->json,
                    "write it as JSON ('-': stdout); schema: spec/schema/explanation-1.json")
       ->type_name("FILE")
@@ -127,6 +156,7 @@ void add_explain(CLI::App& app, Run& run) {
           "A star marks what fits. How far to trust it: normproof mutants --diagnosis.\n\n"
           "Examples:\n"
           "  normproof explain 'np1 regime=variance:-20 seed=7' --impl mutant.eps_outside_root\n"
+          "  normproof explain 'np1 ...' --impl ./mine.so --smallest small.json\n"
           "  normproof explain failing.json --impl ./mine.so --top 40\n\n") +
       exit_codes);
   command->callback([options, &run] {

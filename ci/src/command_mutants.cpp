@@ -28,30 +28,57 @@ struct Options {
   bool diagnosis = false, quiet = false;
 };
 
-/// The wrong kernels alone, once for each seed.
+/// The wrong kernels alone, once for each seed. One that has died often enough leaves its seed.
 Exit robustness(const Options& o) {
+  constexpr std::size_t step = 64;
   Robustness r;
   r.profile = o.cases.profile;
   const std::vector<impls::KernelInfo> kernels = choose({o.impls, true}).kernels;
   for (const impls::KernelInfo& kernel : kernels)
-    r.rows.push_back({kernel.name, {}});
+    r.rows.push_back({kernel.name, {}, {}});
   MutationOptions options;
   options.trial = trial_options(o.manner);
-  options.wrong_kernels = kernels.size();
-  r.grade = options.trial.gate.grade;
+  r.gate = options.trial.gate;
   CaseSelection cases = o.cases;
   const auto start = std::chrono::steady_clock::now();
   const std::chrono::nanoseconds budget =
       o.cases.budget.empty() ? std::chrono::hours(24) : parse_duration(o.cases.budget, "--budget");
+  ProgressLine progress(!o.quiet);
   for (std::uint64_t s = 0; s < o.seeds; ++s) {
     if (s > 0 && std::chrono::steady_clock::now() - start > budget)  // whole seeds only
       break;
     cases.seed = o.cases.seed + s;
-    const MutationReport report = run_mutation(recipes_of(cases, true), kernels, options);
-    for (std::size_t k = 0; k < kernels.size(); ++k)
-      r.rows[k].kills.push_back(report.rows[k].killed);
+    const std::vector<Recipe> recipes = recipes_of(cases, true);
+    for (Robustness::Row& row : r.rows) {
+      row.kills.push_back(0);
+      row.recipes.push_back(0);
+    }
+    for (std::size_t first = 0; first < recipes.size(); first += step) {
+      std::vector<impls::KernelInfo> alive;
+      std::vector<Robustness::Row*> rows;
+      for (std::size_t k = 0; k < kernels.size(); ++k)
+        if (r.rows[k].kills.back() < enough_kills) {
+          alive.push_back(kernels[k]);
+          rows.push_back(&r.rows[k]);
+        }
+      if (alive.empty())
+        break;
+      options.wrong_kernels = alive.size();
+      const std::span part = std::span(recipes).subspan(first, std::min(step, recipes.size() - first));
+      const MutationReport report = run_mutation(part, alive, options);
+      for (std::size_t k = 0; k < alive.size(); ++k) {
+        rows[k]->kills.back() += report.rows[k].killed;
+        rows[k]->recipes.back() += static_cast<std::int64_t>(part.size());
+      }
+      progress.show({.done = static_cast<std::int64_t>(s * recipes.size() + first + part.size()),
+                     .planned = static_cast<std::int64_t>(o.seeds * recipes.size()),
+                     .judgements = 0,
+                     .failures = 0,
+                     .seconds = 0});
+    }
     ++r.seeds;
   }
+  progress.wipe();
   fmt::print("{}", robustness_text(r, style_of_stdout()));
   return r.exit();
 }
@@ -72,12 +99,7 @@ Exit mutants(const Options& o) {
   report.command = command_line();
   report.profile = o.cases.profile;
   report.seed = o.cases.seed;
-  const std::filesystem::path table = data_folder() / "peers.json";
-  try {
-    report.peers = read_peers(read_text(table));
-  } catch (const std::invalid_argument& error) {
-    throw could_not(fmt::format("'{}': {}", table.string(), error.what()));
-  }
+  report.peers = bundled_peers();
   std::vector<impls::KernelInfo> kernels = choose({o.impls, true}).kernels;
   report.wrong_kernels = kernels.size();
   if (!o.twins.empty() && o.twins != std::vector<std::string>{"none"})
@@ -127,8 +149,9 @@ void add_mutants(CLI::App& app, Run& run) {
   add_options(*command, options->cases);
   add_options(*command, options->manner);
   command
-      ->add_option("--seeds", options->seeds,
-                   "so many seeds from --seed on: how many cases kill each wrong kernel in every one of them")
+      ->add_option(
+          "--seeds", options->seeds,
+          "so many seeds from --seed on: is each wrong kernel killed by 7 cases in every one of them?")
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

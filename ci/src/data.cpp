@@ -54,4 +54,13 @@ std::map<std::string, std::string> clause_titles() {
   return titles;
 }
 
+std::vector<properties::Peer> bundled_peers() {
+  const std::filesystem::path path = data_folder() / "peers.json";
+  try {
+    return properties::read_peers(read_text(path));
+  } catch (const std::invalid_argument& error) {
+    throw could_not(fmt::format("'{}': {}", path.string(), error.what()));
+  }
+}
+
 }  // namespace normproof::ci

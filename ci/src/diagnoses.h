@@ -1,5 +1,6 @@
-// What the failures of a report most probably are. A trial keeps no observation; the few failing cases that
-// are shown are run once more and diagnosed, so that a run without failures pays nothing.
+// What the failures of a report most probably are, and who would not have noticed. A trial keeps no
+// observation; the few failing cases that are shown are run once more and diagnosed, so that a run without
+// failures pays nothing.
 #pragma once
 
 #include "normproof/ci/report.h"
@@ -11,7 +12,8 @@ namespace normproof::ci {
 properties::Diagnosis diagnosed(const impls::KernelInfo& kernel, const Case& c, impls::Runner& runner,
                                 const properties::Gate& gate, const std::string& without = {});
 
-/// Fills in `diagnosis` of those failures that a text with that many per kernel shows.
+/// Fills in `diagnosis` and `let_pass_by` of those failures that a text with that many per kernel shows, and
+/// `smallest` of the first of them.
 void add_diagnoses(Report& report, const properties::TrialOptions& options, std::size_t shown);
 
 }  // namespace normproof::ci

@@ -28,16 +28,17 @@ struct MutantReport {
   properties::Exit exit() const;
 };
 
-/// The bank over several seeds: cases that killed each wrong kernel, seed by seed.
+/// The bank over several seeds: does each wrong kernel die often enough in every one?
 struct Robustness {
   struct Row {
     std::string kernel;
-    std::vector<std::int64_t> kills;
+    std::vector<std::int64_t> kills;    ///< by seed: cases that killed it; none is tried once it died enough
+    std::vector<std::int64_t> recipes;  ///< by seed: of the profile's recipes, those it was tried on
   };
   std::vector<Row> rows;
   std::uint64_t seeds = 0;
   std::string profile;
-  properties::Grade grade = properties::Grade::blocked;
+  properties::Gate gate;
 
   std::size_t killed_enough() const;  ///< wrong kernels with enough_kills in every seed
   /// Does not conform where some seed spares a kernel without an excuse.

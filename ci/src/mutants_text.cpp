@@ -75,52 +75,57 @@ std::string matrix_text(const MutantReport& report, const Style& style) {
   return out;
 }
 
-std::string refused(const Refusals& r, bool usual) {
-  const std::int64_t covered = usual ? r.usual_covered : r.covered;
-  const std::int64_t count = usual ? r.usual_refused : r.refused;
-  return covered == 0 ? "." : brief_count(count);
+std::int64_t covered(const Refusals& r, bool usual) {
+  return usual ? r.usual_covered : r.covered;
 }
 
-std::string peers_text(const MutantReport& report, bool usual) {
-  std::string out = fmt::format(" {:<33} {:>5}", "", "ours");
-  for (const Peer& peer : report.peers)
-    out += fmt::format(" {:>7}", peer.name);
-  out += "\n";
-  const auto line = [&](const std::string& name, std::int64_t ours, const std::vector<std::string>& cells) {
-    out += fmt::format(" {:<33} {:>5}", name, brief_count(ours));
-    for (const std::string& cell : cells)
-      out += fmt::format(" {:>7}", cell);
+std::int64_t refused(const Refusals& r, bool usual) {
+  return usual ? r.usual_refused : r.refused;
+}
+
+/// Who refuses how many of the wrong kernels, and how many cases of correct ones: everywhere, and on the data
+/// that these suites use.
+std::string peers_text(const MutantReport& report) {
+  std::string out = fmt::format("  {:<10} {:>14} {:>15}   {:>14} {:>15}\n", "", "wrong kernels",
+                                "correct kernels", "usual data:", "correct kernels");
+  const auto line = [&](std::string_view name, const auto& covers, const auto& refuses) {
+    out += fmt::format("  {:<10}", name);
+    for (const bool usual : {false, true}) {
+      std::int64_t of = 0, caught = 0, alarms = 0;
+      for (const MutationRow& row : wrong_of(report)) {
+        of += covers(row, usual) > 0 ? 1 : 0;
+        caught += refuses(row, usual) > 0 ? 1 : 0;
+      }
+      for (const MutationRow& row : twins_of(report))
+        alarms += refuses(row, usual);
+      out += fmt::format("{} {:>14} {:>15}", usual ? "  " : "", fmt::format("{} of {}", caught, of),
+                         alarms == 0 ? "-" : counted(alarms, "case"));
+    }
     out += "\n";
   };
-  std::int64_t caught = 0;
-  std::vector<std::int64_t> peers_caught(report.peers.size()), peers_covered(report.peers.size());
-  for (const MutationRow& row : wrong_of(report)) {
-    const std::int64_t ours = usual ? row.usual_killed : row.killed;
-    caught += ours > 0 ? 1 : 0;
-    std::vector<std::string> cells;
-    for (std::size_t p = 0; p < row.peers.size(); ++p) {
-      cells.push_back(refused(row.peers[p], usual));
-      peers_covered[p] += (usual ? row.peers[p].usual_covered : row.peers[p].covered) > 0 ? 1 : 0;
-      peers_caught[p] += (usual ? row.peers[p].usual_refused : row.peers[p].refused) > 0 ? 1 : 0;
-    }
-    line(short_name(row.kernel.name), ours, cells);
-  }
-  std::vector<std::string> totals;
+  line(
+      "normproof", [](const MutationRow& row, bool usual) { return usual ? row.usual_tried : row.tried; },
+      [](const MutationRow& row, bool usual) { return usual ? row.usual_killed : row.killed; });
   for (std::size_t p = 0; p < report.peers.size(); ++p)
-    totals.push_back(fmt::format("{}/{}", peers_caught[p], peers_covered[p]));
-  line(fmt::format("wrong kernels refused, of {}", report.wrong_kernels), caught, totals);
+    line(
+        report.peers[p].name,
+        [p](const MutationRow& row, bool usual) { return covered(row.peers[p], usual); },
+        [p](const MutationRow& row, bool usual) { return refused(row.peers[p], usual); });
+  return out;
+}
 
-  std::int64_t alarms = 0;
-  std::vector<std::int64_t> peer_alarms(report.peers.size());
-  std::vector<std::string> cells;
-  for (const MutationRow& row : twins_of(report)) {
-    alarms += usual ? row.usual_killed : row.killed;
-    for (std::size_t p = 0; p < row.peers.size(); ++p)
-      peer_alarms[p] += usual ? row.peers[p].usual_refused : row.peers[p].refused;
+/// Wrong kernels by the suites that let them pass on every case that they cover.
+std::string missed_text(const MutantReport& report, bool usual, const Style& style) {
+  std::string out;
+  for (std::size_t p = 0; p < report.peers.size(); ++p) {
+    std::vector<std::string> missed;
+    for (const MutationRow& row : wrong_of(report))
+      if (row.dead() && covered(row.peers[p], usual) > 0 && refused(row.peers[p], usual) == 0)
+        missed.push_back(short_name(row.kernel.name));
+    out += wrapped(fmt::format("  {:<10} ", report.peers[p].name),
+                   missed.empty() ? "none" : fmt::format("{}: {}", missed.size(), joined(missed, ", ")),
+                   style.width);
   }
-  for (const std::int64_t count : peer_alarms)
-    cells.push_back(brief_count(count));
-  line("correct kernels refused, in cases", alarms, cells);
   return out;
 }
 
@@ -192,14 +197,18 @@ std::string mutants_text(const MutantReport& report, const Style& style) {
   out += matrix_text(report, style);
   out += heading(
       style,
-      "What other tolerances say of the same observations, with the exact value as their reference: "
-      "cases refused, without those in which they refuse a correct kernel too ('.': no case is covered)");
-  out += peers_text(report, false);
-  out += heading(style, "The same on normal and uniform data alone, as those suites use");
-  out += peers_text(report, true);
+      "Wrong kernels that are refused, of those covered, and cases of correct ones that are, by other "
+      "suites' tolerances with the exact value as their reference; on all data and on normal and uniform "
+      "data, as those suites use. What is refused for a correct kernel too does not count against a wrong "
+      "one. Sources: spec/peers.json");
+  out += peers_text(report);
+  out += heading(style, "Wrong kernels that they let pass on every case, on all data");
+  out += missed_text(report, false, style);
+  out += heading(style, "The same on usual data");
+  out += missed_text(report, true, style);
   out += heading(style, "Judges that are wrong on purpose");
   out += wrong_judges_text(report, style);
-  out += heading(style, "Sources of the peers' figures: spec/peers.json");
+  out += "\n";
   const std::vector<std::string> alive = report.unexcused();
   out += wrapped(
       paint(style, report.exit() == Exit::conforms ? Colour::green : Colour::red,
@@ -228,28 +237,35 @@ Exit Robustness::exit() const {
 }
 
 std::string robustness_text(const Robustness& r, const Style& style) {
-  std::vector<const Robustness::Row*> order;
-  for (const Robustness::Row& row : r.rows)
-    order.push_back(&row);
   const auto fewest = [](const Robustness::Row& row) {
     return row.kills.empty() ? 0 : *std::ranges::min_element(row.kills);
   };
-  std::ranges::stable_sort(order, {}, [&](const Robustness::Row* row) { return fewest(*row); });
-  std::string out = fmt::format("  {:<34} {:>7} {:>7}\n", "wrong kernel", "fewest", "most");
+  const auto slowest = [](const Robustness::Row& row) {
+    return row.recipes.empty() ? 0 : *std::ranges::max_element(row.recipes);
+  };
+  std::vector<const Robustness::Row*> order;
+  for (const Robustness::Row& row : r.rows)
+    order.push_back(&row);
+  std::ranges::stable_sort(order, {}, [&](const Robustness::Row* row) {
+    return std::pair(std::min(fewest(*row), enough_kills), -slowest(*row));
+  });
+  std::string out = fmt::format("  {:<34} {:>7} {:>9}\n", "wrong kernel", "kills", "recipes");
   for (const Robustness::Row* row : order) {
     const std::string_view excuse = excuse_of(row->kernel);
-    out += fmt::format("  {:<34} {:>7} {:>7}{}\n", short_name(row->kernel), fewest(*row),
-                       row->kills.empty() ? 0 : *std::ranges::max_element(row->kills),
-                       fewest(*row) >= enough_kills ? ""
-                       : excuse.empty()             ? "  too few"
-                                                    : "  excused");
+    const bool enough = fewest(*row) >= enough_kills;
+    out += fmt::format("  {:<34} {:>7} {:>9}{}\n", short_name(row->kernel),
+                       enough ? fmt::format("{}+", enough_kills) : fmt::to_string(fewest(*row)),
+                       slowest(*row), enough ? "" : (excuse.empty() ? "  too few" : "  excused"));
   }
   return out + "\n" +
+         wrapped("", "kills: cases in the seed with the fewest; recipes: gone through in the slowest seed",
+                 style.width) +
          wrapped("",
                  fmt::format(
-                     "{} of {} wrong kernels are killed by at least {} cases in each of {} ({}, grade {})",
+                     "{} of {} wrong kernels are killed by at least {} cases in each of {} ({}, grade {}{})",
                      r.killed_enough(), r.rows.size(), enough_kills,
-                     counted(static_cast<std::int64_t>(r.seeds), "seed"), r.profile, to_string(r.grade)),
+                     counted(static_cast<std::int64_t>(r.seeds), "seed"), r.profile, to_string(r.gate.grade),
+                     r.gate.extended ? ", extended domain too" : ""),
                  style.width);
 }
 

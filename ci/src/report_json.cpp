@@ -46,8 +46,14 @@ Json judgement(const Judgement& j) {
            {"ratio", measure(j.ratio())},
            {"note", j.note},
            {"origin", j.origin}};
+  if (is_failure(j.status))
+    out["severity"] = to_string(severity(j));
+  if (!j.let_pass_by.empty())
+    out["let_pass_by"] = j.let_pass_by;
   if (!j.diagnosis.empty())
     out["diagnosis"] = j.diagnosis;
+  if (!j.smallest.empty())
+    out["smallest"] = j.smallest;
   return out;
 }
 

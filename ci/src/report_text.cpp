@@ -258,8 +258,16 @@ std::string judgement_text(const Report& report, const impls::KernelInfo& kernel
   }
   if (!j.note.empty())
     out += wrapped(indent, j.note, style.width);
+  if (is_failure(j.status)) {
+    std::string weight(to_string(severity(j)));
+    if (!j.let_pass_by.empty())
+      weight += "; the tolerances of " + j.let_pass_by + " let this case pass";
+    out += wrapped(std::string(indent) + "severity: ", weight, style.width);
+  }
   if (!j.diagnosis.empty())
     out += wrapped(std::string(indent) + "diagnosis: ", j.diagnosis, style.width);
+  if (!j.smallest.empty())
+    out += wrapped(std::string(indent) + "smallest: ", j.smallest, style.width);
   if (!j.origin.empty() && style.replay_lines)
     out += fmt::format("{}{}\n", indent, paint(style, Colour::dim, replay_line(report, kernel, j.origin)));
   return out;

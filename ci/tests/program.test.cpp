@@ -161,6 +161,34 @@ TEST(Explain, a_failure_that_is_shown_without_a_diagnosis) {
   const Json report = Json::parse(json.out);
   EXPECT_THAT(schema("report-1.json").breaches(report), IsEmpty());
   EXPECT_THAT(report["kernels"][0]["failures"][0]["diagnosis"], HasSubstr("eps outside the root"));
+  EXPECT_EQ(report["kernels"][0]["failures"][0]["severity"], "critical");
+  EXPECT_FALSE(report["kernels"][0]["failures"][0].contains("let_pass_by")) << "nobody would";
+}
+
+/// Shrinking that stops to look at the clause: the two values below are a wrong variance whatever else they
+/// are.
+TEST(Explain, a_smallest_input_that_fails_otherwise_or_not_at_all) {
+  const Scratch scratch;
+  const std::string recipe = "np1 shape=8x4x4x4 regime=offset:1000", file = scratch / "small.json";
+  const Ended ended =
+      normproof({"explain", recipe, "--impl", "mutant.textbook_variance", "--smallest", file});
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("smallest: 2x1: x = "));
+  const Json again =
+      Json::parse(normproof({"replay", file, "--impl", "mutant.textbook_variance", "--json", "-"}).out);
+  EXPECT_EQ(again["kernels"][0]["failures"][0]["clause"], "BN-NUM-2");
+  const Ended right = normproof({"explain", recipe, "--impl", "cpu.two_pass_f64", "--smallest", file + "2"});
+  EXPECT_EQ(right.code, 2);
+  EXPECT_THAT(right.err, HasSubstr("does not fail on this case"));
+  EXPECT_FALSE(std::filesystem::exists(file + "2"));
+}
+
+TEST(Check, a_failure_that_does_not_say_who_would_have_missed_it) {
+  const Ended shown =
+      normproof({"replay", "np1 dtype=f16 shape=4x4x4 seed=3", "--impl", "mutant.y_truncated"});
+  EXPECT_EQ(shown.code, 1);
+  EXPECT_THAT(shown.out,
+              HasSubstr("severity: minor; the tolerances of pytorch, onednn, miopen, onnx let this"));
 }
 
 TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {
@@ -175,7 +203,7 @@ TEST(Mutants, a_matrix_that_its_schema_does_not_allow) {
   const Json report = Json::parse(ended.out);
   EXPECT_THAT(schema("mutants-1.json").breaches(report), IsEmpty());
   EXPECT_EQ(report["kernels"].size(), 4U);
-  EXPECT_EQ(report["peers"].size(), 5U);
+  EXPECT_EQ(report["peers"].size(), 7U);
   EXPECT_EQ(report["diagnosis"].size(), 2U);
   for (const Json& kernel : report["kernels"])
     EXPECT_EQ(kernel["killed"], kernel["wrong"] && kernel["excuse"].get<std::string>().empty());
@@ -349,9 +377,16 @@ TEST(Claims, a_claim_that_is_not_told_or_an_inference_without_its_evidence) {
 }
 
 TEST(Claims, a_kernel_that_completes_nothing_and_looks_explained) {
-  const Ended ended = normproof({"claims", "cpu.inference_folded", "--infer"});
+  const Ended ended = normproof({"claims", "hostile.segfault", "--impl", NORMPROOF_HOSTILE, "--infer"});
   EXPECT_EQ(ended.code, 4);
-  EXPECT_THAT(ended.out, AllOf(HasSubstr("not this kernel's pass"), HasSubstr("INCONCLUSIVE")));
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("crashed"), HasSubstr("INCONCLUSIVE")));
+}
+
+TEST(Claims, an_inference_that_says_nothing_of_a_kernel_without_a_forward_in_training) {
+  const Ended ended = normproof({"claims", "cpu.inference_folded", "--infer"});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("forward-inference f32"), HasSubstr("inferred  folded")));
+  EXPECT_THAT(ended.out, Not(AnyOf(HasSubstr("reduction depth"), HasSubstr("variance"))));
 }
 
 TEST(Truth, numbers_that_are_not_the_worked_example) {

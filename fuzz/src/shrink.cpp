@@ -12,62 +12,69 @@ namespace {
 
 class Shrinker {
 public:
-  Shrinker(Probe& probe, const Case& c, const ShrinkOptions& options)
-      : probe_(probe),
-        first_(probe.evaluations()),
-        limit_(options.evaluations) {
-    best_.smallest = c;
-    best_.score = probe(c);
-    breaks_ = best_.score.ratio > 1;
-    wanted_ = std::isfinite(best_.score.value) ? options.keep * best_.score.value : HUGE_VAL;
-  }
+  Shrinker(const Case& c, const Keeps& keeps, std::int64_t evaluations)
+      : keeps_(keeps),
+        left_(evaluations),
+        smallest_(c) {}
 
-  Shrunk run() {
-    drop_channels();
+  Case run() {
     bool smaller = true;
-    while (smaller && !over()) {
-      smaller = drop_values();
+    while (smaller && left_ > 0) {
+      smaller = drop_channels();
+      smaller = drop_values() || smaller;
       smaller = plain_parameters() || smaller;
       smaller = short_values() || smaller;
     }
-    best_.evaluations = probe_.evaluations() - first_;
-    return std::move(best_);
+    return std::move(smallest_);
   }
 
 private:
-  bool over() const { return probe_.evaluations() - first_ >= limit_; }
-
   bool accept(Case c) {
-    if (over())
+    if (left_-- <= 0 || !keeps_(c))
       return false;
-    Score score = probe_(c);
-    if (!score.counts() || score.value < wanted_ || (breaks_ && !(score.ratio > 1)))
-      return false;
-    best_.smallest = std::move(c);
-    best_.score = std::move(score);
+    smallest_ = std::move(c);
     return true;
   }
 
-  void drop_channels() {
-    const std::int64_t channels = best_.smallest.problem.shape.channels;
-    for (std::int64_t keep = 0; channels > 1 && keep < channels; ++keep) {
-      Case one = best_.smallest;
-      const std::int64_t n = one.problem.shape.per_channel();
-      one.problem.shape.channels = 1;
-      for (const Tensor& t : tensors(one)) {
-        const std::int64_t width = t.per_element ? n : 1;
-        *t.values = {t.values->begin() + keep * width, t.values->begin() + (keep + 1) * width};
-      }
-      if (accept(std::move(one)))
-        return;
+  static Case with_channels(const Case& c, std::int64_t first, std::int64_t count, bool kept) {
+    Case some = c;
+    const std::int64_t n = c.problem.shape.per_channel(), all = c.problem.shape.channels;
+    some.problem.shape.channels = kept ? count : all - count;
+    for (const Tensor& t : tensors(some)) {
+      const std::int64_t width = t.per_element ? n : 1;
+      const auto begin = t.values->begin() + first * width, end = begin + count * width;
+      if (kept)
+        *t.values = std::vector<double>(begin, end);
+      else
+        t.values->erase(begin, end);
     }
+    return some;
+  }
+
+  /// To one channel, or without runs of half of them, of a quarter, ..., of one.
+  bool drop_channels() {
+    const auto channels = [&] {
+      return smallest_.problem.shape.channels;
+    };
+    for (std::int64_t keep = 0; channels() > 1 && keep < channels(); ++keep)
+      if (accept(with_channels(smallest_, keep, 1, true)))
+        return true;
+    bool any = false;
+    for (std::int64_t run = channels() / 2; run > 0; run /= 2)
+      for (std::int64_t first = 0; first + run <= channels() && channels() > run && left_ > 0;) {
+        if (accept(with_channels(smallest_, first, run, false)))
+          any = true;
+        else
+          first += run;
+      }
+    return any;
   }
 
   /// Runs of half the values, of a quarter, ..., of one.
   bool drop_values() {
     bool any = false;
     const auto size = [&] {
-      return static_cast<std::size_t>(best_.smallest.problem.shape.per_channel());
+      return static_cast<std::size_t>(smallest_.problem.shape.per_channel());
     };
     for (std::size_t run = size() / 2; run > 0; run /= 2)
       for (std::size_t first = 0; first + run <= size() && size() > run;) {
@@ -75,11 +82,11 @@ private:
         std::iota(kept.begin(), kept.end(), 0);
         kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(first),
                    kept.begin() + static_cast<std::ptrdiff_t>(first + run));
-        if (accept(with_values(best_.smallest, kept)))
+        if (accept(with_values(smallest_, kept)))
           any = true;
         else
           first += run;
-        if (over())
+        if (left_ <= 0)
           return any;
       }
     return any;
@@ -89,10 +96,10 @@ private:
   bool plain_parameters() {
     bool any = false;
     const auto attempt = [&](std::vector<double> Case::* tensor, double plain) {
-      const std::vector<double>& now = best_.smallest.*tensor;
+      const std::vector<double>& now = smallest_.*tensor;
       if (now.empty() || std::ranges::all_of(now, [&](double v) { return v == plain; }))
         return;
-      Case c = best_.smallest;
+      Case c = smallest_;
       std::ranges::fill(c.*tensor, plain);
       any = accept(std::move(c)) || any;
     };
@@ -102,8 +109,8 @@ private:
     attempt(&Case::running_var, 1);
     attempt(&Case::saved_mean, 0);
     attempt(&Case::saved_invstd, 1);
-    if (best_.smallest.problem.threads > 1) {
-      Case c = best_.smallest;
+    if (smallest_.problem.threads > 1) {
+      Case c = smallest_;
       c.problem.threads = 1;
       any = accept(std::move(c)) || any;
     }
@@ -113,17 +120,17 @@ private:
   /// The shortest significand that each value can have.
   bool short_values() {
     bool any = false;
-    const std::size_t count = tensors(best_.smallest).size();
+    const std::size_t count = tensors(smallest_).size();
     for (std::size_t t = 0; t < count; ++t) {
-      const std::size_t size = tensors(best_.smallest)[t].values->size();
-      for (std::size_t i = 0; i < size && !over(); ++i)
+      const std::size_t size = tensors(smallest_)[t].values->size();
+      for (std::size_t i = 0; i < size && left_ > 0; ++i)
         any = shorten(t, i) || any;
     }
     return any;
   }
 
   bool shorten(std::size_t t, std::size_t i) {
-    const Tensor now = tensors(best_.smallest)[t];
+    const Tensor now = tensors(smallest_)[t];
     const double value = (*now.values)[i];
     const int p = now.format.p;
     for (const int bits : {p - 1, p - 2, p - 4, (3 * p) / 4, p / 2, p / 4, 2, 1}) {
@@ -132,7 +139,7 @@ private:
         return false;
       if (now.positive && candidate <= 0)
         continue;
-      Case c = best_.smallest;
+      Case c = smallest_;
       (*tensors(c)[t].values)[i] = candidate;
       if (accept(std::move(c)))
         return true;
@@ -140,17 +147,34 @@ private:
     return false;
   }
 
-  Probe& probe_;
-  const std::int64_t first_, limit_;
-  Shrunk best_;
-  double wanted_ = 0;
-  bool breaks_ = false;
+  const Keeps& keeps_;
+  std::int64_t left_;
+  Case smallest_;
 };
 
 }  // namespace
 
+Case shrink(const Case& c, const Keeps& keeps, std::int64_t evaluations) {
+  return Shrinker(c, keeps, evaluations).run();
+}
+
 Shrunk shrink(Probe& probe, const Case& c, const ShrinkOptions& options) {
-  return Shrinker(probe, c, options).run();
+  const std::int64_t before = probe.evaluations();
+  Shrunk out{c, probe(c), 0};
+  const bool breaks = out.score.ratio > 1;
+  const double wanted = std::isfinite(out.score.value) ? options.keep * out.score.value : HUGE_VAL;
+  out.smallest = shrink(
+      c,
+      [&](const Case& smaller) {
+        Score score = probe(smaller);
+        if (!score.counts() || score.value < wanted || (breaks && !(score.ratio > 1)))
+          return false;
+        out.score = std::move(score);
+        return true;
+      },
+      options.evaluations);
+  out.evaluations = probe.evaluations() - before;
+  return out;
 }
 
 }  // namespace normproof::fuzz

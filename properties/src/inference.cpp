@@ -64,6 +64,10 @@ std::int64_t least_depth(std::vector<const Seen*>& cases, impls::Claims claims, 
   return high;
 }
 
+bool has_sums(Pass pass) {
+  return pass != Pass::forward_inference;
+}
+
 using ByN = std::map<std::int64_t, std::vector<const Seen*>>;
 
 impls::Claims claims_of(int bits, np_family family, np_affine affine) {
@@ -72,12 +76,32 @@ impls::Claims claims_of(int bits, np_family family, np_affine affine) {
   claims.family = family;
   claims.affine = affine;
   claims.rsqrt_ulps = 1;
+  claims.reduction_depth = 1;
   return claims;
 }
 
-std::optional<Explanation> explanation(ByN& by_n, int bits, np_family family, np_affine affine) {
+/// Families from the strongest down, those of one step all at once. What a textbook variance may be off
+/// leaves room for any accumulator: it is asked where nothing else will do.
+std::vector<std::vector<np_family>> families_of(Pass pass) {
+  if (is_inference(pass) || takes_saved(pass))
+    return {{NP_FAMILY_UNKNOWN}};
+  return {{NP_CENTRED, NP_MERGED}, {NP_TEXTBOOK}};
+}
+
+std::vector<np_affine> forms_of(Pass pass) {
+  if (!is_forward(pass))
+    return {NP_AFFINE_UNKNOWN};
+  return {NP_AFFINE_CENTRED, NP_AFFINE_FOLDED};
+}
+
+std::optional<Explanation> explanation(ByN& by_n, Pass pass, int bits, np_family family, np_affine affine) {
   Explanation e{family, affine, {}};
   for (auto& [n, cases] : by_n) {
+    if (!has_sums(pass)) {
+      if (!hold(cases, claims_of(bits, family, affine)))
+        return {};
+      continue;
+    }
     const std::int64_t depth = least_depth(cases, claims_of(bits, family, affine), n);
     if (depth == 0)
       return {};
@@ -94,8 +118,11 @@ auto order(const Explanation& e) {
   return std::tuple(sum, e.affine, e.family);
 }
 
-/// Accumulators from the widest down; twice the digits of a format is a compensated sum in it.
-std::vector<int> widths(const Format& accumulator) {
+/// Accumulators from the widest down; twice the digits of a format is a compensated sum in it, which says
+/// nothing where there are no sums.
+std::vector<int> widths(const Format& accumulator, bool sums) {
+  if (!sums)
+    return accumulator == f64 ? std::vector{f64.p} : std::vector{f64.p, f32.p};
   return accumulator == f64 ? std::vector{2 * f64.p, f64.p} : std::vector{2 * f64.p, f64.p, 2 * f32.p, f32.p};
 }
 
@@ -118,9 +145,9 @@ std::vector<Denial> denials_of(const ByN& by_n, const std::vector<int>& bits, in
   if (const auto at = std::ranges::find(bits, found); at != bits.begin())
     deny(denials, by_n, std::to_string(*std::prev(at)) + " bits",
          claims_of(*std::prev(at), e.family, e.affine));
-  if (e.family != NP_CENTRED)
+  if (e.family != NP_CENTRED && e.family != NP_FAMILY_UNKNOWN)
     deny(denials, by_n, "variance centred", claims_of(found, NP_CENTRED, e.affine));
-  if (e.affine != NP_AFFINE_CENTRED)
+  if (e.affine == NP_AFFINE_FOLDED)
     deny(denials, by_n, "y centred", claims_of(found, e.family, NP_AFFINE_CENTRED));
   for (const auto& [n, depth] : e.depth) {
     impls::Claims shallower = claims_of(found, e.family, e.affine);
@@ -137,20 +164,17 @@ std::vector<Denial> denials_of(const ByN& by_n, const std::vector<int>& bits, in
 std::vector<Case> inference_cases(const Recipe& like) {
   std::vector<Case> cases;
   for (const std::int64_t side : {2, 8, 64})  // n = 16, 256 and 16384; two channels, so that layouts differ
-    for (const Regime& regime : {Regime{"witness_mean", 0}, Regime{"witness_var", 0}, Regime{"offset", 1000},
-                                 Regime{"normal", 0}, Regime{"mixture", 0}, Regime{"paired", 1000}}) {
+    for (const Regime& regime :
+         {Regime{"witness_mean", 0}, Regime{"witness_var", 0}, Regime{"offset", 1000}, Regime{"normal", 0},
+          Regime{"mixture", 0}, Regime{"paired", 1000}, Regime{"cancelling_dy", 0}}) {
       Recipe recipe = like;
-      recipe.pass = Pass::forward_training;
       recipe.shape = Shape{4, 2, {side, side}};
       recipe.regime = regime;
       if (impossible(recipe).empty())
         cases.push_back(expand(recipe));
     }
-  if (cases.empty()) {
-    Recipe plain = like;
-    plain.pass = Pass::forward_training;
-    throw std::invalid_argument("nothing to infer claims from: " + impossible(plain));
-  }
+  if (cases.empty())
+    throw std::invalid_argument("nothing to infer claims from: " + impossible(like));
   return cases;
 }
 
@@ -183,14 +207,14 @@ Inference infer_claims(const impls::KernelInfo& kernel, std::span<const Case> ca
   ByN by_n;
   for (const Seen& seen : all)
     by_n[seen.c.problem.shape.per_channel()].push_back(&seen);
-  const std::vector<int> bits = widths(all.front().c.problem.accumulator());
-  // What a textbook variance may be off leaves room for any accumulator: it is asked where nothing else will
-  // do.
-  for (const auto& families : {std::vector{NP_CENTRED, NP_MERGED}, std::vector{NP_TEXTBOOK}})
+  const Problem& problem = all.front().c.problem;
+  const Pass pass = problem.pass;
+  const std::vector<int> bits = widths(problem.accumulator(), has_sums(pass));
+  for (const auto& families : families_of(pass))
     for (const int width : bits) {
       for (const np_family family : families)
-        for (const np_affine affine : {NP_AFFINE_CENTRED, NP_AFFINE_FOLDED})
-          if (auto e = explanation(by_n, width, family, affine))
+        for (const np_affine affine : forms_of(pass))
+          if (auto e = explanation(by_n, pass, width, family, affine))
             result.explanations.push_back(std::move(*e));
       if (result.explanations.empty())
         continue;

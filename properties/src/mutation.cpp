@@ -40,6 +40,10 @@ constexpr WrongJudge judges[] = {
        return any_failure(v,
                           [](const Judgement& j) { return std::isfinite(j.got) && std::isfinite(j.want); });
      }},
+    {"NaN equals all",
+     [](const CaseVerdict& v) {
+       return any_failure(v, [](const Judgement& j) { return !std::isnan(j.got) && !std::isnan(j.want); });
+     }},
     {"without BN-INF-2",
      [](const CaseVerdict& v) {
        return any_failure(v, [](const Judgement& j) { return j.clause != "BN-INF-2"; });

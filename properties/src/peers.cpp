@@ -26,6 +26,7 @@ Value word(const json& entry, const Parse& parse, const char* what) {
 std::optional<PeerMetric> parse_metric(const std::string& text) {
   constexpr std::pair<std::string_view, PeerMetric> names[] = {
       {"elementwise", PeerMetric::elementwise},
+      {"either", PeerMetric::either},
       {"relative-or-absolute", PeerMetric::relative_or_absolute},
       {"rms", PeerMetric::rms},
       {"l2", PeerMetric::l2},
@@ -72,6 +73,8 @@ bool accepts(PeerMetric metric, const PeerTolerance& limit, const Format& format
     most = std::max({most, size, std::abs(got[i])});
     if (metric == PeerMetric::elementwise && !(d <= limit.atol + limit.rtol * size))
       return false;
+    if (metric == PeerMetric::either && !(d <= std::max(limit.atol, limit.rtol * size)))
+      return false;
     if (metric == PeerMetric::relative_or_absolute) {
       const bool small = size <= limit.atol;
       if (!(small && d < 0x1p-23) && !(d <= limit.rtol * (small ? 1 : size)))
@@ -109,6 +112,14 @@ std::vector<Peer> read_peers(std::string_view text) {
   } catch (const json::exception& error) {
     throw std::invalid_argument(fmt::format("not a table of peers: {}", error.what()));
   }
+}
+
+bool covers(const Peer& peer, const Problem& problem, Output output) {
+  return std::ranges::any_of(peer.rules, [&](const PeerRule& rule) {
+    return std::ranges::find(rule.passes, problem.pass) != rule.passes.end() &&
+           std::ranges::find(rule.outputs, output) != rule.outputs.end() &&
+           rule.by_format.contains(format_of(problem, output).name);
+  });
 }
 
 PeerVerdict verdict_of(const Peer& peer, const Case& c, const reference::Truth& truth,

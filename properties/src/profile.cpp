@@ -454,6 +454,27 @@ public:
     }
   }
 
+  /// More channels than a vector has lanes, and not a multiple of them; more values per channel than a
+  /// counter in the data's own format can tell apart (2^8 in bf16, 2^11 in f16).
+  void add_wide_and_long() {
+    for (const Format& dtype : whole_dtypes)
+      for (const Pass pass : all_passes) {
+        const std::size_t turn = turn_++;
+        Recipe r = recipe_of(pass, dtype, {4, 19, {3}}, layout_of(turn), native, {"normal", 0});
+        list_.add(r);
+        if (pass == training) {
+          r.shape = {2, 35, {2, 2}};
+          r.layout = layout_of(turn + 1);
+          list_.add(r);
+        }
+        if (takes_dy(pass) || pass == training) {
+          r.shape = {turn % 2 == 0 ? 683 : 2049, 2, {}};
+          r.layout = contiguous;
+          list_.add(r);
+        }
+      }
+  }
+
   std::size_t rows() const { return 12 * std::max<std::size_t>(4, classes_.size()); }
   RecipeList& list() { return list_; }
 
@@ -513,6 +534,7 @@ std::vector<Recipe> whole_recipes(Profile profile, std::uint64_t seed, std::size
     if (round % 10 == 0) {
       whole.add_edges();
       whole.add_medium();
+      whole.add_wide_and_long();
     }
     if (round % 10 == 9)
       add_whole_layers(whole.list(), round == 9 && profile == Profile::deep);

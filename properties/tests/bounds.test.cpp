@@ -2,6 +2,8 @@
 // that is four times too small would do to correct kernels.
 #include "normproof/properties/bounds.h"
 
+#include <random>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -105,6 +107,48 @@ TEST(Bounds, a_quarter_of_a_bound_fails_a_correct_kernel) {
   for (const Witness& w : witnesses())
     crossing += w.reaches >= 0.45 && 4 * w.ratio > 1 ? 1 : 0;
   EXPECT_GE(crossing, 9);
+}
+
+/// y's bound in inference is a sum of terms, each of which some correct kernel needs (but for the last
+/// rounding of the centred form, which is that of the output, forgiven by the measure).
+TEST(Bounds, a_bound_of_y_without_one_of_its_terms_fails_a_correct_kernel) {
+  struct Term {
+    Form form;
+    double LinearBound::* which;
+    double x, mean, beta;  // magnitudes at which the term is the largest
+  };
+  for (const Term& term : {Term{Form::folded, &LinearBound::constant, 0x1p-8, 0x1p-8, 1},
+                           Term{Form::centred, &LinearBound::per_deviation, 64, 0, 0}}) {
+    const Class by{Family::centred, term.form};
+    std::mt19937_64 random(7);
+    const auto draw = [&](double magnitude) {
+      return round_to(f32, magnitude * (1 + std::ldexp(static_cast<double>(random() >> 40), -24)));
+    };
+    int failing = 0;
+    for (int i = 0; i < 400; ++i) {
+      Case c = channel_of({draw(term.x)});
+      c.problem.pass = Pass::forward_inference;
+      c.problem.affine = c.problem.running = true;
+      c.gamma = {draw(1)};
+      c.beta = {draw(term.beta)};
+      c.running_mean = {draw(term.mean)};
+      c.running_var = {draw(1)};
+      const double whole = ratio(c, {.form = term.form}, Output::y, by);
+      EXPECT_LE(whole, 1);
+      ChannelProblem channel;
+      channel.facts = reference::truth_of(c).channels[0];
+      channel.gamma = c.gamma[0];
+      channel.beta = c.beta[0];
+      channel.eps = c.problem.eps;
+      channel.training = false;
+      LinearBound bound = permitted(channel, reduction(Grade::sequential, 1, f32), by).y;
+      const double deviation = std::abs(c.x[0] - c.running_mean[0]), value = std::abs(c.x[0]);
+      const double measured = whole * bound.at(deviation, value);
+      bound.*term.which = 0;
+      failing += measured > bound.at(deviation, value) ? 1 : 0;
+    }
+    EXPECT_GT(failing, 0) << to_string(by) << ", x about " << term.x;
+  }
 }
 
 TEST(Bounds, grades_are_nested) {

@@ -78,6 +78,30 @@ TEST(Infer, a_textbook_variance_that_passes_for_another) {
   EXPECT_EQ(inferred.explanations.front().family, NP_TEXTBOOK);
 }
 
+/// Each pass of each bundled kernel: what it claims is true, so nothing may be ruled out that is no stronger.
+TEST(Infer, a_claim_ruled_out_that_is_the_kernels_own) {
+  std::size_t inferred = 0;
+  for (const char* const name : {"cpu.inference_folded", "cpu.inference_centred", "cpu.backward_direct"})
+    for (const Pass pass : {Pass::forward_inference, Pass::backward_training}) {
+      Recipe like;
+      like.pass = pass;
+      const impls::KernelInfo kernel = named(name);
+      const Inference seen = infer_claims(kernel, inference_cases(like), {});
+      if (seen.judged == 0)
+        continue;
+      ++inferred;
+      ASSERT_FALSE(seen.explanations.empty()) << name << " " << to_string(pass);
+      const impls::Claims& own = seen.own.begin()->second;
+      const Explanation& best = seen.explanations.front();
+      EXPECT_EQ(seen.accumulator_bits, own.accumulator_bits) << name << " " << to_string(pass);
+      EXPECT_EQ(best.family, NP_FAMILY_UNKNOWN);
+      EXPECT_EQ(best.depth.empty(), pass == Pass::forward_inference);
+      for (const auto& [n, depth] : best.depth)
+        EXPECT_LE(depth, seen.own.at(n).reduction_depth) << name << " " << to_string(pass) << " n = " << n;
+    }
+  EXPECT_EQ(inferred, 3U);
+}
+
 TEST(Infer, a_kernel_that_does_nothing_that_can_be_judged) {
   const Inference& inferred = of("cpu.inference_folded");
   EXPECT_EQ(inferred.judged, 0);

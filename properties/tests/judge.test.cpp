@@ -346,5 +346,33 @@ TEST(Affine, one_point_for_all_strips) {
   EXPECT_FALSE(contradiction(strips, 1, 1, factor));
 }
 
+// ---- severity
+
+TEST(Severity, a_lost_digit_that_weighs_as_much_as_a_lost_value) {
+  const auto of = [](double want, double measured, double permitted, double ulps) {
+    Judgement j;
+    j.status = Status::fail;
+    j.want = want;
+    j.got = want + measured;
+    j.measured = measured;
+    j.permitted = permitted;
+    j.ulps = ulps;
+    return severity(j);
+  };
+  constexpr double u = 0x1p-24;
+  EXPECT_EQ(of(1, 60 * u, 4 * u, 30), Severity::minor) << "within 16 times the bound";
+  EXPECT_EQ(of(1, 256 * u, 4 * u, 128), Severity::minor) << "6 of 22 bits";
+  EXPECT_EQ(of(1, 0x1p12 * u, 4 * u, 0x1p11), Severity::minor) << "10 of 22 bits";
+  EXPECT_EQ(of(1, 0x1p13 * u, 4 * u, 0x1p12), Severity::major) << "11 of 22 bits";
+  EXPECT_EQ(of(1, 1, 4 * u, 0x1p23), Severity::critical) << "a zero";
+  EXPECT_EQ(of(1, 0x1p-3, 0x1p-6, 0x1p20), Severity::minor) << "8 times a wide bound";
+  EXPECT_EQ(of(1, 2 * u, 0, 1), Severity::minor) << "one step where none is permitted";
+  EXPECT_EQ(of(1, 1, 0, 0x1p23), Severity::critical);
+  EXPECT_EQ(of(1, HUGE_VAL, 4 * u, HUGE_VAL), Severity::critical);
+  Judgement crash;
+  crash.status = Status::crashed;
+  EXPECT_EQ(severity(crash), Severity::critical);
+}
+
 }  // namespace
 }  // namespace normproof::properties

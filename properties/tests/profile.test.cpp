@@ -254,7 +254,7 @@ TEST(Profiles, AreOfTheSizeTheyPromise) {
   };
   const auto quick = size(Profile::quick), standard = size(Profile::standard), deep = size(Profile::deep);
   EXPECT_GE(quick.first, 600U);
-  EXPECT_LE(quick.first, 950U);
+  EXPECT_LE(quick.first, 1000U);
   EXPECT_LE(quick.second, 5'500'000);
   EXPECT_GE(standard.first, 8 * quick.first);
   EXPECT_LE(standard.second, 70'000'000);

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 modules = {}
-for name in ("jax_layers", "onnx_runtime"):
+for name in ("jax_layers", "onnx_runtime", "openvino_layer"):
     try:
         modules[name] = importlib.import_module(name)
     except (SystemExit, ImportError):
@@ -32,6 +32,20 @@ class Jax(unittest.TestCase):
         wrong = normproof.check(modules["jax_layers"].fast_variance, **options)
         self.assertEqual(wrong.verdict, "FAIL")
         self.assertEqual(wrong.grades["forward-training f32 contiguous var"], "sequential")
+
+
+class OpenVino(unittest.TestCase):
+    def setUp(self):
+        if "openvino_layer" not in modules:
+            self.skipTest("no openvino")
+
+    def test_a_format_that_is_computed_in_another(self):
+        function = modules["openvino_layer"].batch_normalization
+        options = {"layouts": ["contiguous"], "passes": ["forward-inference"]}
+        right = normproof.check(function, dtypes=["f32"], **options)
+        self.assertTrue(right, str(right))
+        self.assertEqual(right.grades["forward-inference f32 contiguous y"], "wide")
+        self.assertEqual(normproof.check(function, dtypes=["f64"], **options).verdict, "FAIL")
 
 
 class OnnxRuntime(unittest.TestCase):

@@ -18,10 +18,11 @@
 
 namespace normproof::properties {
 
-/// A way of computing, and for each n the least depth under which no claim is broken.
+/// A way of computing, and for each n the least depth under which no claim is broken. What the pass does not
+/// do is unknown: a variance where statistics are given, y in a backward pass, sums in inference.
 struct Explanation {
-  np_family family = NP_CENTRED;
-  np_affine affine = NP_AFFINE_CENTRED;
+  np_family family = NP_FAMILY_UNKNOWN;
+  np_affine affine = NP_AFFINE_UNKNOWN;
   std::map<std::int64_t, std::int64_t> depth;  ///< n -> additions on the way of an input, at least
 };
 
@@ -42,10 +43,10 @@ struct Inference {
   bool repeatable = true;                       ///< a second run of each case gave the same bits
 };
 
-/// Forward training at several n on data that show errors; dtype, statistics' dtype, layout, dialect,
-/// threads, eps and seed are those of `like`. Throws std::invalid_argument where that is no problem at all.
+/// Several n on data that show errors; pass, dtype, statistics' dtype, layout, dialect, threads, eps and seed
+/// are those of `like`. Throws std::invalid_argument where that is no problem at all.
 std::vector<Case> inference_cases(const Recipe& like);
-/// Runs each case twice. Throws what Runner::run throws.
+/// All cases are of one pass. Runs each twice. Throws what Runner::run throws.
 Inference infer_claims(const impls::KernelInfo& kernel, std::span<const Case> cases, impls::RunOptions run);
 
 }  // namespace normproof::properties

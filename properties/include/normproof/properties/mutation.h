@@ -25,7 +25,7 @@ struct WrongJudge {
   std::string_view name;
   bool (*kills)(const CaseVerdict& verdict);
 };
-/// Bounds times 4, no links, no judgement of values that are not finite, no BN-INF-2.
+/// Bounds times 4, no links, no judgement of values that are not finite, or of NaN, no BN-INF-2.
 std::span<const WrongJudge> wrong_judges();
 
 /// How often one peer, or a wrong judge, refused a kernel. Where a peer refuses a correct twin on the same

@@ -15,6 +15,7 @@ namespace normproof::properties {
 
 enum class PeerMetric {
   elementwise,           ///< |d| <= atol + rtol |want|
+  either,                ///< |d| <= atol or |d| <= rtol |want|: a mismatch has to be both
   relative_or_absolute,  ///< |d| <= rtol |want| where |want| > atol, else |d| <= rtol
   rms,                   ///< sqrt(sum d^2) / (sqrt(n) max) <= rtol over the tensor
   l2,                    ///< ||d|| <= rtol ||want|| over the tensor
@@ -42,6 +43,9 @@ struct Peer {
 std::vector<Peer> read_peers(std::string_view json);
 
 enum class PeerVerdict { not_covered, accepts, refuses };
+
+/// Whether it looks at that output of such a problem at all.
+bool covers(const Peer& peer, const Problem& problem, Output output);
 
 /// The reference of every peer is the rounded truth, which is better than its own. A crash, an error and an
 /// output that is NaN where a number belongs are refused by all who cover the pass; changed inputs are seen

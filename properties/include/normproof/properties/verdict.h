@@ -52,9 +52,12 @@ struct Judgement {
   double ulps = 0;      ///< E_raw of `got`
   double measured = 0;  ///< distance from the truth to the reals that round to `got`
   double permitted = 0;
-  std::string note;       ///< one line: what it means
-  std::string origin;     ///< the recipe or case file it was made on: what `replay` takes
-  std::string diagnosis;  ///< what the bug most probably is (diagnosis.h); only of failures that are shown
+  std::string note;    ///< one line: what it means
+  std::string origin;  ///< the recipe or case file it was made on: what `replay` takes
+
+  /// Only of failures that are shown: what the bug most probably is (diagnosis.h), the suites whose tolerance
+  /// would let the case pass (peers.h; "pytorch, onnx"), and the smallest input that still fails so.
+  std::string diagnosis, let_pass_by, smallest;
 
   /// measured / permitted; 0 under an infinite bound, which says nothing, infinity above a bound of 0.
   double ratio() const {
@@ -63,5 +66,17 @@ struct Judgement {
     return permitted > 0 ? measured / permitted : HUGE_VAL;
   }
 };
+
+/// What a failure costs its user. A convention, for the order in which failures are mended: it gates nothing.
+enum class Severity {
+  minor,    ///< most of the digits that the bound leaves are right
+  major,    ///< half of them are lost, or other bits on every run
+  critical  ///< no digit is right, a number is none (or the reverse), memory is corrupted, a crash, a hang
+};
+std::string_view to_string(Severity severity);
+
+/// By bits: the bound leaves log2(|want| / permitted) of them, the error keeps log2(|want| / measured). An
+/// error within 16 times its bound is minor, whatever is left.
+Severity severity(const Judgement& failure);
 
 }  // namespace normproof::properties
