@@ -4,8 +4,11 @@
 #       The library normproof::NAME of the folder it is called in: include/ is public, src/ private.
 #       Without SOURCES (or with headers only) it is an INTERFACE library. One with a COMPONENT is exported by
 #       itself: find_package(normproof COMPONENTS component) then asks for no more than it needs.
-#   normproof_module(NAME SOURCES file... [DEPENDS target...])
+#   normproof_module(NAME SOURCES file... [DEPENDS target...] [OPTIONAL])
 #       A kernel library lib/NAME.so for dlopen: hidden visibility, nothing exported but what says so.
+#   normproof_cuda_module(NAME SOURCES file... [DEPENDS target...] [OPTIONAL])
+#       The same from CUDA sources, for the architectures of CMAKE_CUDA_ARCHITECTURES; the runtime is linked in. An
+#       OPTIONAL one is built when it is asked for, and not installed.
 #   normproof_program(NAME SOURCES file... [DEPENDS target...] [INSTALL])
 #       The executable bin/NAME.
 #   normproof_test(NAME SOURCES file... [DEPENDS target...] [LABELS label...] [TIMEOUT seconds] [RUN_SERIAL] [LAST])
@@ -91,14 +94,32 @@ function(normproof_library name)
 endfunction()
 
 function(normproof_module name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "OPTIONAL" "" "SOURCES;DEPENDS")
   _normproof_check_arguments("normproof_module(${name})")
   add_library(${name} MODULE ${arg_SOURCES})
   normproof_target_options(${name})
   set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden
                                            VISIBILITY_INLINES_HIDDEN ON)
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS})
-  install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/normproof")
+  if(arg_OPTIONAL)
+    set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+  else()
+    install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/normproof")
+  endif()
+endfunction()
+
+function(normproof_cuda_module name)
+  normproof_module(${name} ${ARGN})
+  # Products and sums are rounded each, as on the host; roots and quotients are rounded correctly, and nothing is
+  # flushed to zero, by default. What cudafe++ makes of the host part is not ours to warn of: -Wpedantic and the
+  # conversions are the C++ compiler's to see, which compiles the same sources.
+  set(cuda "$<COMPILE_LANGUAGE:CUDA>")
+  target_compile_options(
+    ${name} PRIVATE "$<${cuda}:--std=c++20;--fmad=false;--expt-relaxed-constexpr>" # CMake 3.25 knows no CUDA_STANDARD 20
+                    "$<${cuda}:-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-ffp-contract=off>"
+                    "$<$<BOOL:${NORMPROOF_WERROR}>:$<${cuda}:--Werror=all-warnings;-Xcompiler=-Werror>>")
+  set_target_properties(${name} PROPERTIES CUDA_VISIBILITY_PRESET hidden CUDA_RUNTIME_LIBRARY Static
+                                           LINKER_LANGUAGE CXX)
 endfunction()
 
 function(normproof_program name)

@@ -83,12 +83,12 @@ void with_formats(const np_problem& p, Use&& use) {
     throw Refusal{NP_REJECTED, "statistics have the format of the data, or f32 where the data have 16 bits"};
 }
 
-/// What every CPU kernel refuses.
-inline void check_common(const np_problem& p, std::initializer_list<np_pass> passes) {
+/// What every kernel refuses; `device_type` is where its tensors live.
+inline void check_common(const np_problem& p, std::initializer_list<np_pass> passes, int device_type = 1) {
   if (std::find(passes.begin(), passes.end(), p.pass) == passes.end())
     throw Refusal{NP_UNSUPPORTED, "not this kernel's pass"};
-  if (p.device.type != 1)
-    throw Refusal{NP_NO_DEVICE, "a CPU kernel"};
+  if (p.device.type != device_type)
+    throw Refusal{NP_NO_DEVICE, device_type == 1 ? "a CPU kernel" : "a kernel for CUDA devices"};
   with_formats(p, [](auto, auto) {});
   if (p.ndim < 2 || p.ndim > NP_MAX_RANK)
     throw Refusal{NP_REJECTED, "a tensor has a batch and a channel axis, and 8 axes at most"};
@@ -135,7 +135,7 @@ struct Entry {
   static std::int32_t create(const np_problem* problem, void** state, np_message message) {
     return guarded(message, [&] {
       Kernel::check(*problem);
-      *state = new np_problem(*problem);
+      *state = new np_problem{*problem};
     });
   }
 

@@ -17,32 +17,34 @@ struct Direct : Rules {
 
   /// What a value adds to the sum that dgamma is made of.
   template <class Acc>
-  static Acc term(Acc dy, Acc x, Acc mean, Acc) {
+  static constexpr Acc term(Acc dy, Acc x, Acc mean, Acc) {
     return dy * (x - mean);
   }
   template <class Acc>
-  static Acc dgamma(Acc sum, Acc invstd) {
+  static constexpr Acc dgamma(Acc sum, Acc invstd) {
     return sum * invstd;
   }
   /// dx in training, of a channel that coefficients() has prepared.
   template <class Acc>
-  static Acc dx(Acc dy, Acc x, Acc mean, Acc invstd, Acc scale, Acc of_mean, Acc of_xhat) {
+  static constexpr Acc dx(Acc dy, Acc x, Acc mean, Acc invstd, Acc scale, Acc of_mean, Acc of_xhat) {
     return scale * ((dy - of_mean) - (x - mean) * invstd * of_xhat);
   }
   /// Turns gamma, dbeta and dgamma into what dx is made with.
   template <class Acc>
-  static void coefficients(Acc& gamma, Acc& dbeta, Acc& dgamma, Acc invstd, Acc n) {
+  static constexpr void coefficients(Acc& gamma, Acc& dbeta, Acc& dgamma, Acc invstd, Acc n) {
     gamma = gamma * invstd;
     dbeta = dbeta / n;
     dgamma = dgamma / n;
   }
   /// From what the pass is given: the saved invstd, or in inference the running variance.
   template <class Acc>
-  static Acc given_invstd(const np_problem& p, Acc given) {
+  static constexpr Acc given_invstd(const np_problem& p, Acc given) {
     return p.pass == NP_BACKWARD_INFERENCE ? Rules::invstd(given, static_cast<Acc>(p.eps.value)) : given;
   }
   /// Whether dx counts that the statistics depend on x.
-  static bool statistics_depend_on_x(const np_problem& p) { return p.pass != NP_BACKWARD_INFERENCE; }
+  static constexpr bool statistics_depend_on_x(const np_problem& p) {
+    return p.pass != NP_BACKWARD_INFERENCE;
+  }
   /// How many values of a channel enter the sum of dy, and that of dy xhat.
   static std::int64_t summed_for_dbeta(const Geometry& g) { return g.n; }
   static std::int64_t summed_for_dgamma(const Geometry& g) { return g.n; }

@@ -26,15 +26,17 @@ struct Weights {
   Acc new_value;
 };
 
+/// constexpr lets the same text run on a device (impls/cuda).
 struct Rules {
   template <class Acc>
-  static Acc invstd(Acc variance, Acc eps) {
-    return Acc{1} / std::sqrt(variance + eps);
+  static constexpr Acc invstd(Acc variance, Acc eps) {
+    using std::sqrt;
+    return Acc{1} / sqrt(variance + eps);
   }
 
   /// `batches` counts the present one.
   template <class Acc>
-  static Weights<Acc> weights(const np_problem& p, std::int64_t batches) {
+  static constexpr Weights<Acc> weights(const np_problem& p, std::int64_t batches) {
     if (p.has_momentum == 0) {
       const Acc w = Acc{1} / static_cast<Acc>(batches);
       return {Acc{1} - w, w};
@@ -47,7 +49,7 @@ struct Rules {
 
   /// The variance that feeds the running one. One value and the unbiased form: 0/0.
   template <class Acc>
-  static Acc running_variance(const np_problem& p, Acc m2, std::int64_t n) {
+  static constexpr Acc running_variance(const np_problem& p, Acc m2, std::int64_t n) {
     return m2 / static_cast<Acc>(p.running_variance == NP_VARIANCE_UNBIASED ? n - 1 : n);
   }
 
@@ -199,7 +201,7 @@ inline void check_training(const np_problem& p) {
 }
 
 template <class Rule, class Acc>
-Acc invstd_of(const np_problem& p, Acc variance) {
+constexpr Acc invstd_of(const np_problem& p, Acc variance) {
   const auto eps = static_cast<Acc>(p.eps.value);
   const bool both_zero = variance == 0 && eps == 0 && p.zero_eps == NP_ZERO_EPS_ZERO_INVSTD;
   return both_zero ? Acc{0} : Rule::invstd(variance, eps);

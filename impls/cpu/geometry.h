@@ -38,7 +38,7 @@ struct Geometry {
   int outer_axes = 0;
 
   /// Of value i (batch, then space in row-major order) of a channel, in elements.
-  std::int64_t offset(std::int64_t channel, std::int64_t i) const {
+  constexpr std::int64_t offset(std::int64_t channel, std::int64_t i) const {
     std::int64_t at = channel * channel_step + i % plane * step;
     std::int64_t run = i / plane;
     for (int a = outer_axes - 1; a > 0; --a) {

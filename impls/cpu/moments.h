@@ -157,7 +157,7 @@ private:
 
 /// Chan's update of one lane: b, with no more values than a, into a.
 template <class Acc>
-void merge_lane(Acc& mean_a, Acc& m2_a, Acc count_a, Acc mean_b, Acc m2_b, Acc count_b) {
+constexpr void merge_lane(Acc& mean_a, Acc& m2_a, Acc count_a, Acc mean_b, Acc m2_b, Acc count_b) {
   const Acc share = count_b / (count_a + count_b);
   const Acc difference = mean_b - mean_a;
   mean_a += difference * share;

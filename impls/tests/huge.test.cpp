@@ -144,10 +144,15 @@ TEST(Huge, IndicesBeyond32BitsReachTheirElements) {
        {std::tuple{"cpu.inference_centred", Pass::forward_inference, Output::y},
         std::tuple{"cpu.inference_folded", Pass::forward_inference, Output::y},
         std::tuple{"cpu.backward_direct", Pass::backward_training, Output::dx},
-        std::tuple{"cpu.backward_recomputed", Pass::backward_training, Output::dx}}) {
+        std::tuple{"cpu.backward_recomputed", Pass::backward_training, Output::dx},
+        std::tuple{"lanes.inference_centred", Pass::forward_inference, Output::y},
+        std::tuple{"lanes.backward", Pass::backward_training, Output::dx},
+        std::tuple{"lanes.backward_multi_block", Pass::backward_training, Output::dx}}) {
     const Case c = near_by(pass);
-    const Observation wanted = runner.run(kernel_of("libnormproof_cpu", name), c);
-    EXPECT_EQ(run_far_apart("libnormproof_cpu", name, c), wanted[output]) << name;
+    const std::string library =
+        std::string_view(name).starts_with("cpu") ? "libnormproof_cpu" : "libnormproof_cuda_lanes";
+    const Observation wanted = runner.run(kernel_of(library, name), c);
+    EXPECT_EQ(run_far_apart(library, name, c), wanted[output]) << name;
   }
 }
 
@@ -159,6 +164,8 @@ TEST(Huge, AnIndexOf32BitsDoesNot) {
   ASSERT_EQ(seen.size(), wanted[Output::y].size());
   EXPECT_NE(seen, wanted[Output::y]);
   EXPECT_TRUE(std::equal(seen.begin(), seen.begin() + 2 * per_channel, wanted[Output::y].begin()));
+  // Its blocks come in any order, so that what is far away may fall on what is near.
+  EXPECT_NE(run_far_apart("libnormproof_mutants", "mutant.cuda_index_32_bit", c), wanted[Output::y]);
 }
 
 }  // namespace

@@ -1,0 +1,2 @@
+// backward.cpp for the device.
+#include "cuda/backward.cpp"

@@ -1,0 +1,2 @@
+// forward.cpp for the device.
+#include "cuda/forward.cpp"

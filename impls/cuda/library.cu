@@ -1,0 +1,2 @@
+// library.cpp for the device.
+#include "cuda/library.cpp"
