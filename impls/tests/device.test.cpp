@@ -1,6 +1,5 @@
 // The worker on a device, without one: a driver over host memory (fake_cuda) in the real one's place, and
 // kernels of device type 2 that misbehave in every way which the plumbing is there to see.
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "cases.h"
+#include "fake_driver.h"
 
 namespace normproof::impls {
 namespace {
@@ -24,36 +24,6 @@ using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
 namespace fs = std::filesystem;
-
-/// An environment variable for as long as this lives.
-class Setting {
-public:
-  Setting(const char* name, const std::string& value) : name_(name) {
-    if (const char* const before = std::getenv(name); before != nullptr)
-      before_ = before;
-    setenv(name, value.c_str(), 1);
-  }
-  ~Setting() { setenv(name_, before_.c_str(), 1); }
-  Setting(const Setting&) = delete;
-  Setting& operator=(const Setting&) = delete;
-
-private:
-  const char* name_;
-  std::string before_;
-};
-
-/// Workers started while this lives find the fake driver; `broken` is what it is told (fake_cuda.cpp).
-class FakeDriver {
-public:
-  explicit FakeDriver(const std::string& broken = "", const fs::path& folder = own_folder())
-      : path_("LD_LIBRARY_PATH", folder.string()),
-        words_("FAKE_CUDA", broken) {}
-
-private:
-  static fs::path own_folder() { return built_module("fake_cuda").replace_extension() / ""; }
-  Setting path_;
-  Setting words_;
-};
 
 KernelInfo on_device(const std::string& name) {
   KernelInfo kernel = kernel_of("libnormproof_hostile_device", "device." + name);
