@@ -206,6 +206,14 @@ NP_FAKE Result cuMemcpyDtoHAsync_v2(void* to, std::uint64_t from, std::size_t by
   std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
   return success;
 }
+NP_FAKE Result cuMemcpyDtoDAsync_v2(std::uint64_t to, std::uint64_t from, std::size_t bytes, void* stream) {
+  if (const Result r = in_context(); r != success)
+    return r;
+  if (stream != &stream_tag || !is_allocated(to, bytes) || !is_allocated(from, bytes))
+    return invalid_value;
+  std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+  return success;
+}
 NP_FAKE Result cuMemsetD8Async(std::uint64_t to, unsigned char byte, std::size_t bytes, void* stream) {
   if (const Result r = in_context(); r != success)
     return r;

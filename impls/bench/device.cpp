@@ -1,0 +1,123 @@
+// How fast kernels of a device are beside a copy on it: the wall time of run() to the end of its stream, best
+// of three after a warm-up, and the fewest bytes that the pass must move over that time.
+//
+// usage: device_bench LIBRARY...   one JSON array on stdout, a line for each kernel, pass, format and layout
+// that it supports; exit status 4, with the driver's reason, where there is no device.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include "cases.h"
+#include "cuda_driver.h"
+#include "device_tensors.h"
+
+namespace normproof::impls {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Bytes read and written per second by a copy within the device, of 1 GiB, best of ten.
+double copy_bandwidth(const Cuda& device) {
+  using Copy = CuResult (*)(CuPointer to, CuPointer from, std::size_t bytes, CuStream);
+  const auto copy =
+      reinterpret_cast<Copy>(dlsym(dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), "cuMemcpyDtoDAsync_v2"));
+  if (copy == nullptr)
+    return 0;
+  constexpr std::size_t bytes = std::size_t{1} << 30;
+  const DeviceBlock from(device, bytes);
+  const DeviceBlock to(device, bytes);
+  double best = 1e9;
+  for (int run = 0; run < 10; ++run) {
+    const auto start = Clock::now();
+    device.check(copy(to.address(), from.address(), bytes, device.stream()), "cuMemcpyDtoD");
+    device.check(device.entry().synchronize_stream(device.stream()), "cuStreamSynchronize");
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return 2.0 * static_cast<double>(bytes) / best;
+}
+
+/// Larger than a device's cache: 100 MB of f32.
+const Shape large{128, 64, {56, 56}};
+
+/// Tensors of the size of x that the pass reads or writes at least once.
+int activations(Pass pass) {
+  return is_forward(pass) ? 2 : 3;
+}
+
+struct Timed {
+  bool supported = false;
+  double seconds = 0;
+};
+
+Timed time_of(Runner& runner, const KernelInfo& kernel, Case& c) {
+  for (const std::string_view dialect :
+       {"documented", "pytorch/native_batch_norm", "pytorch/F.batch_norm", "cudnn"}) {
+    c.problem.dialect = dialect;
+    c.problem.semantics = dialect_named(dialect)->semantics;
+    Observation seen = runner.run(kernel, c);
+    if (seen.outcome != Outcome::completed)
+      continue;
+    Timed timed{true, 1e9};
+    for (int run = 0; run < 3; ++run)
+      timed.seconds = std::min(timed.seconds, runner.run(kernel, c).seconds);
+    return timed;
+  }
+  return {};
+}
+
+int measure(const std::vector<std::filesystem::path>& libraries) {
+  double copy = 0;
+  try {
+    copy = copy_bandwidth(cuda());
+  } catch (const NoDevice& none) {
+    fmt::print(stderr, "device_bench: {}\n", none.what());
+    return 4;
+  }
+  const Catalogue catalogue = discover(libraries);
+  for (const LibraryError& error : catalogue.errors)
+    fmt::print(stderr, "device_bench: {}: {}\n", error.library.string(), error.reason);
+  Runner runner;
+  fmt::print("[\n {{\"kernel\": \"copy\", \"gigabytes_per_second\": {:.1f}}}", copy * 1e-9);
+  for (const Pass pass : {Pass::forward_training, Pass::forward_inference, Pass::backward_training})
+    for (const Formats& formats : {Formats{f32, f32}, Formats{f16, f32}})
+      for (const Layout layout : {Layout::contiguous, Layout::channels_last}) {
+        Case c = exact_case(pass, large, formats, layout);
+        for (const KernelInfo& kernel : catalogue.kernels) {
+          if (kernel.device_type != 2)
+            continue;
+          const Timed timed = time_of(runner, kernel, c);
+          if (!timed.supported)
+            continue;
+          const double bytes =
+              static_cast<double>(activations(pass) * c.problem.shape.elements() * formats.data.bytes);
+          fmt::print(",\n {{\"kernel\": \"{}\", \"pass\": \"{}\", \"dtype\": \"{}\", \"layout\": \"{}\", "
+                     "\"shape\": \"{}\", \"milliseconds\": {:.4f}, \"gigabytes_per_second\": {:.1f}, "
+                     "\"of_copy\": {:.3f}}}",
+                     kernel.name, to_string(pass), formats.data.name, to_string(layout), to_string(large),
+                     timed.seconds * 1e3, bytes / timed.seconds * 1e-9, bytes / timed.seconds / copy);
+          std::fflush(stdout);
+        }
+      }
+  fmt::print("\n]\n");
+  return catalogue.errors.empty() ? 0 : 3;
+}
+
+}  // namespace
+}  // namespace normproof::impls
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: device_bench LIBRARY...\n");
+    return 2;
+  }
+  return normproof::impls::measure({argv + 1, argv + argc});
+}
