@@ -1,7 +1,7 @@
 // How fast kernels of a device are beside a copy on it: the wall time of run() to the end of its stream, best
 // of three after a warm-up, and the fewest bytes that the pass must move over that time.
 //
-// usage: device_bench LIBRARY...   one JSON array on stdout, a line for each kernel, pass, format and layout
+// usage: device_bench LIBRARY...   on stdout a JSON object per line, for each kernel, pass, format and layout
 // that it supports; exit status 4, with the driver's reason, where there is no device.
 #include <algorithm>
 #include <chrono>
@@ -86,7 +86,7 @@ int measure(const std::vector<std::filesystem::path>& libraries) {
   for (const LibraryError& error : catalogue.errors)
     fmt::print(stderr, "device_bench: {}: {}\n", error.library.string(), error.reason);
   Runner runner;
-  fmt::print("[\n {{\"kernel\": \"copy\", \"gigabytes_per_second\": {:.1f}}}", copy * 1e-9);
+  fmt::print("{{\"kernel\": \"copy\", \"gigabytes_per_second\": {:.1f}}}\n", copy * 1e-9);
   for (const Pass pass : {Pass::forward_training, Pass::forward_inference, Pass::backward_training})
     for (const Formats& formats : {Formats{f32, f32}, Formats{f16, f32}})
       for (const Layout layout : {Layout::contiguous, Layout::channels_last}) {
@@ -99,15 +99,14 @@ int measure(const std::vector<std::filesystem::path>& libraries) {
             continue;
           const double bytes =
               static_cast<double>(activations(pass) * c.problem.shape.elements() * formats.data.bytes);
-          fmt::print(",\n {{\"kernel\": \"{}\", \"pass\": \"{}\", \"dtype\": \"{}\", \"layout\": \"{}\", "
+          fmt::print("{{\"kernel\": \"{}\", \"pass\": \"{}\", \"dtype\": \"{}\", \"layout\": \"{}\", "
                      "\"shape\": \"{}\", \"milliseconds\": {:.4f}, \"gigabytes_per_second\": {:.1f}, "
-                     "\"of_copy\": {:.3f}}}",
+                     "\"of_copy\": {:.3f}}}\n",
                      kernel.name, to_string(pass), formats.data.name, to_string(layout), to_string(large),
                      timed.seconds * 1e3, bytes / timed.seconds * 1e-9, bytes / timed.seconds / copy);
           std::fflush(stdout);
         }
       }
-  fmt::print("\n]\n");
   return catalogue.errors.empty() ? 0 : 3;
 }
 
