@@ -153,6 +153,14 @@ TEST(Device, AnIllegalAccessIsACrashInTheDriversWordsAndTheWorkerIsReplaced) {
   }
 }
 
+TEST(Device, AKernelThatTakesTensorsToBeAlignedMeetsOneThatIsNot) {
+  const FakeDriver driver;
+  const Observation seen = Runner({.repeats = 2}).run(on_device("vector_loads"), small_case({3, 3, {3}}));
+  EXPECT_EQ(seen.outcome, Outcome::crashed);
+  EXPECT_THAT(seen.detail, HasSubstr("CUDA_ERROR_MISALIGNED_ADDRESS (716)"));
+  EXPECT_EQ(Runner().run(on_device("correct"), small_case({3, 3, {3}})).outcome, Outcome::completed);
+}
+
 TEST(Device, AContextThatAKernelTookAwayIsPutBack) {
   const FakeDriver driver;
   Runner runner;

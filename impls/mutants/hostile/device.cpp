@@ -175,6 +175,15 @@ struct Says {
   }
 };
 
+/// Loads 16 bytes at a time from wherever x begins.
+struct VectorLoads {
+  template <class>
+  static void after(const np_problem&, const np_tensors& t) {
+    if (reinterpret_cast<std::uintptr_t>(elements<std::byte>(t.x)) % 16 != 0)
+      driver<void(int)>("fake_cuda_stick")(716);
+  }
+};
+
 struct NoContextLeft {
   template <class>
   static void after(const np_problem&, const np_tensors&) {
@@ -221,6 +230,7 @@ constexpr np_kernel table[] = {
     on_device<IllegalAddress>("device.illegal_address", "its work ends in an illegal access"),
     on_device<LateIllegalAddress>("device.late_illegal_address", "the same on a stream of its own"),
     on_device<Says>("device.says", "fails and says so, over an illegal access"),
+    on_device<VectorLoads>("device.vector_loads", "takes x to be aligned to 16 bytes"),
     on_device<NoContextLeft>("device.no_context_left", "leaves its thread without a context"),
     on_device<HostSegfault>("device.host_segfault", "writes through a null pointer on the host"),
     on_device<TellsWorkspace>("device.tells_workspace", "says what was in its workspace"),

@@ -34,6 +34,7 @@ enum : Result {
   invalid_device = 101,
   invalid_context = 201,
   illegal_address = 700,
+  misaligned_address = 716,
   unknown_error = 999
 };
 
@@ -49,7 +50,8 @@ const std::map<Result, Name>& names() {
       {no_device, {"CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"}},
       {invalid_device, {"CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"}},
       {invalid_context, {"CUDA_ERROR_INVALID_CONTEXT", "invalid device context"}},
-      {illegal_address, {"CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"}}};
+      {illegal_address, {"CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"}},
+      {misaligned_address, {"CUDA_ERROR_MISALIGNED_ADDRESS", "misaligned address"}}};
   return all;
 }
 
