@@ -73,7 +73,8 @@ auto refusing(Call&& call) {
     // An error of the device is none of the problem: the worker hears of it too.
     if (says("CUDA error") || says("cuDNN error"))
       throw Refusal{says("CUDNN_STATUS_NOT_SUPPORTED") ? NP_UNSUPPORTED : NP_FAILED, text};
-    const bool missing = says("not implemented for") || says("mixed dtype") || says("to have scalar type");
+    const bool missing = says("not implemented for") || says("mixed dtype") || says("to have scalar type") ||
+                         says("to have the same type");
     throw Refusal{missing ? NP_UNSUPPORTED : NP_REJECTED, text};
   }
 }

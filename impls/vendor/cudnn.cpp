@@ -114,8 +114,8 @@ struct Plan {
     if (p.pass == NP_FORWARD_INFERENCE)
       return;
     std::size_t forward = 0;
-    check(cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(handle(), mode, plain, x, nullptr, y,
-                                                                   channels, nullptr, &forward),
+    check(cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(handle(), mode, plain, x, x, y, channels,
+                                                                   nullptr, &forward),
           "cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize");
     check(cudnnGetBatchNormalizationTrainingExReserveSpaceSize(handle(), mode, plain, nullptr, x, &reserve),
           "cudnnGetBatchNormalizationTrainingExReserveSpaceSize");
@@ -123,7 +123,7 @@ struct Plan {
     if (alone)
       return;
     std::size_t backward = 0;
-    check(cudnnGetBatchNormalizationBackwardExWorkspaceSize(handle(), mode, plain, x, nullptr, y, nullptr, x,
+    check(cudnnGetBatchNormalizationBackwardExWorkspaceSize(handle(), mode, plain, x, y, y, nullptr, x,
                                                             channels, nullptr, &backward),
           "cudnnGetBatchNormalizationBackwardExWorkspaceSize");
     work = std::max(forward, backward);

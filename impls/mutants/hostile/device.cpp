@@ -1,8 +1,9 @@
 // Kernels of device type 2 that misbehave, for the fake driver of impls/tests, under which device memory is
 // host memory: the correct CPU kernel of the pass, told that its tensors lie on a device, and one deed. The
 // touching kernels are those of the host (touch.cpp); the other deeds exist on devices alone.
-#include <array>
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <string>
 #include <type_traits>
