@@ -14,6 +14,7 @@
 
 #include "cpu/tables.h"
 #include "mutants/hostile/deeds.h"
+#include "src/cuda_driver.h"
 #include "tests/fake_cuda/fake_cuda.h"
 
 namespace normproof::impls::cpu {
@@ -188,7 +189,7 @@ struct VectorLoads {
 struct NoContextLeft {
   template <class>
   static void after(const np_problem&, const np_tensors&) {
-    driver<int(void*)>("cuCtxSetCurrent")(nullptr);
+    driver<int(normproof::impls::CuContext)>("cuCtxSetCurrent")(nullptr);
   }
 };
 

@@ -8,23 +8,25 @@
 // (all that there is), no_stream.
 #include "fake_cuda.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <iterator>
 #include <map>
-#include <mutex>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <unistd.h>
 
+#include "src/cuda_driver.h"
+
 namespace {
 
-using Result = int;
+using namespace normproof::impls;
+using Result = CuResult;
 enum : Result {
   success = 0,
   invalid_value = 1,
@@ -76,9 +78,10 @@ bool is_set(const std::string& word) {
 // The state of the one device. Streams run at once, but for what a kernel says runs later.
 pid_t owner = 0;
 bool retained = false;
-thread_local void* current = nullptr;
-char context_tag;
-char stream_tag;
+thread_local CuContext current = nullptr;
+char tags[2];  // addresses that are nobody else's
+const CuContext the_context = reinterpret_cast<CuContext>(&tags[0]);
+const CuStream the_stream = reinterpret_cast<CuStream>(&tags[1]);
 Result stuck = success;
 std::map<std::uintptr_t, std::size_t> allocations;
 std::size_t allocated = 0;
@@ -90,7 +93,7 @@ Result ready() {
 Result in_context() {
   if (const Result r = ready(); r != success)
     return r;
-  return current == &context_tag && retained ? success : invalid_context;
+  return current == the_context && retained ? success : invalid_context;
 }
 bool is_allocated(std::uint64_t at, std::size_t bytes) {
   auto after = allocations.upper_bound(at);
@@ -132,20 +135,20 @@ NP_FAKE Result cuDeviceGetCount(int* count) {
   *count = is_set("empty") ? 0 : 1;
   return ready();
 }
-NP_FAKE Result cuDeviceGet(int* device, int ordinal) {
+NP_FAKE Result cuDeviceGet(CuDevice* device, int ordinal) {
   *device = 0;
   return ordinal == 0 ? ready() : invalid_device;
 }
-NP_FAKE Result cuDeviceGetName(char* text, int size, int) {
+NP_FAKE Result cuDeviceGetName(char* text, int size, CuDevice) {
   std::strncpy(text, "a device that is none", static_cast<std::size_t>(size));
   return ready();
 }
-NP_FAKE Result cuDevicePrimaryCtxRetain(void** context, int) {
+NP_FAKE Result cuDevicePrimaryCtxRetain(CuContext* context, CuDevice) {
   retained = true;
-  *context = &context_tag;
+  *context = the_context;
   return ready();
 }
-NP_FAKE Result cuCtxSetCurrent(void* context) {
+NP_FAKE Result cuCtxSetCurrent(CuContext context) {
   if (const Result r = ready(); r != success)
     return r;
   current = context;
@@ -157,14 +160,14 @@ NP_FAKE Result cuCtxSynchronize() {
   run_the_rest();
   return stuck;
 }
-NP_FAKE Result cuStreamCreate(void** stream, unsigned) {
-  *stream = &stream_tag;
+NP_FAKE Result cuStreamCreate(CuStream* stream, unsigned) {
+  *stream = the_stream;
   return is_set("no_stream") ? out_of_memory : in_context();
 }
-NP_FAKE Result cuStreamSynchronize(void* stream) {
-  return stream == &stream_tag ? in_context() : invalid_value;
+NP_FAKE Result cuStreamSynchronize(CuStream stream) {
+  return stream == the_stream ? in_context() : invalid_value;
 }
-NP_FAKE Result cuMemAlloc_v2(std::uint64_t* address, std::size_t bytes) {
+NP_FAKE Result cuMemAlloc_v2(CuPointer* address, std::size_t bytes) {
   if (const Result r = in_context(); r != success)
     return r;
   if (bytes == 0)
@@ -181,7 +184,7 @@ NP_FAKE Result cuMemAlloc_v2(std::uint64_t* address, std::size_t bytes) {
   allocated += bytes;
   return success;
 }
-NP_FAKE Result cuMemFree_v2(std::uint64_t address) {
+NP_FAKE Result cuMemFree_v2(CuPointer address) {
   if (const Result r = in_context(); r != success)
     return r;
   const auto found = allocations.find(address);
@@ -192,34 +195,34 @@ NP_FAKE Result cuMemFree_v2(std::uint64_t address) {
   allocations.erase(found);
   return success;
 }
-NP_FAKE Result cuMemcpyHtoDAsync_v2(std::uint64_t to, const void* from, std::size_t bytes, void* stream) {
+NP_FAKE Result cuMemcpyHtoDAsync_v2(CuPointer to, const void* from, std::size_t bytes, CuStream stream) {
   if (const Result r = in_context(); r != success)
     return r;
-  if (stream != &stream_tag || !is_allocated(to, bytes))
+  if (stream != the_stream || !is_allocated(to, bytes))
     return invalid_value;
   std::memcpy(reinterpret_cast<void*>(to), from, bytes);
   return success;
 }
-NP_FAKE Result cuMemcpyDtoHAsync_v2(void* to, std::uint64_t from, std::size_t bytes, void* stream) {
+NP_FAKE Result cuMemcpyDtoHAsync_v2(void* to, CuPointer from, std::size_t bytes, CuStream stream) {
   if (const Result r = in_context(); r != success)
     return r;
-  if (stream != &stream_tag || !is_allocated(from, bytes))
+  if (stream != the_stream || !is_allocated(from, bytes))
     return invalid_value;
   std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
   return success;
 }
-NP_FAKE Result cuMemcpyDtoDAsync_v2(std::uint64_t to, std::uint64_t from, std::size_t bytes, void* stream) {
+NP_FAKE Result cuMemcpyDtoDAsync_v2(CuPointer to, CuPointer from, std::size_t bytes, CuStream stream) {
   if (const Result r = in_context(); r != success)
     return r;
-  if (stream != &stream_tag || !is_allocated(to, bytes) || !is_allocated(from, bytes))
+  if (stream != the_stream || !is_allocated(to, bytes) || !is_allocated(from, bytes))
     return invalid_value;
   std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
   return success;
 }
-NP_FAKE Result cuMemsetD8Async(std::uint64_t to, unsigned char byte, std::size_t bytes, void* stream) {
+NP_FAKE Result cuMemsetD8Async(CuPointer to, unsigned char byte, std::size_t bytes, CuStream stream) {
   if (const Result r = in_context(); r != success)
     return r;
-  if (stream != &stream_tag || !is_allocated(to, bytes))
+  if (stream != the_stream || !is_allocated(to, bytes))
     return invalid_value;
   std::memset(reinterpret_cast<void*>(to), byte, bytes);
   return success;
@@ -232,3 +235,15 @@ NP_FAKE void fake_cuda_later(void (*work)(void*), void* argument) {
   later.emplace_back([work, argument] { work(argument); });
 }
 }
+
+// The same signatures as the worker calls.
+static_assert(
+    std::is_same_v<decltype(&cuDevicePrimaryCtxRetain), decltype(CuEntryPoints::retain_primary_context)>);
+static_assert(std::is_same_v<decltype(&cuCtxSetCurrent), decltype(CuEntryPoints::set_context)>);
+static_assert(std::is_same_v<decltype(&cuStreamCreate), decltype(CuEntryPoints::create_stream)>);
+static_assert(std::is_same_v<decltype(&cuStreamSynchronize), decltype(CuEntryPoints::synchronize_stream)>);
+static_assert(std::is_same_v<decltype(&cuMemAlloc_v2), decltype(CuEntryPoints::allocate)>);
+static_assert(std::is_same_v<decltype(&cuMemFree_v2), decltype(CuEntryPoints::free)>);
+static_assert(std::is_same_v<decltype(&cuMemcpyHtoDAsync_v2), decltype(CuEntryPoints::copy_in)>);
+static_assert(std::is_same_v<decltype(&cuMemcpyDtoHAsync_v2), decltype(CuEntryPoints::copy_out)>);
+static_assert(std::is_same_v<decltype(&cuMemsetD8Async), decltype(CuEntryPoints::fill)>);
