@@ -4,7 +4,9 @@ include_guard(GLOBAL)
 
 find_package(Threads REQUIRED)
 find_package(Boost 1.81 REQUIRED) # headers only: Multiprecision, Math
-find_package(MPFR 4.1 REQUIRED)
+if(NORMPROOF_WITH_MPFR)
+  find_package(MPFR 4.1 REQUIRED)
+endif()
 find_package(fmt 9 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)

@@ -1,13 +1,22 @@
 // LibTorch on trial through its real operators: native_batch_norm and its backward, what
 // torch.nn.functional.batch_norm and the module around it do, autograd through both, and the gradient of the
-// backward. Tensors are views of the caller's buffers with the caller's strides, so torch itself sees a
-// contiguous, a channels-last or a strided tensor and takes the path that it has for it. The CUDA kernels are
-// the same calls on copies that live on the device.
+// backward; on CUDA also cudnn_batch_norm and what belongs to it. Tensors are views of the caller's buffers
+// with the caller's strides, so torch itself sees a contiguous, a channels-last or a strided tensor and takes
+// the path that it has for it.
+//
+// CUDA kernels are the same calls on views of device memory. Torch, through the CUDA runtime, and the worker,
+// through the driver, share the device's primary context; the worker's stream is made torch's current one
+// (spec/adr/0013-the-device-through-the-driver.md). Nothing here includes a header of CUDA, so a LibTorch for
+// the CPU has these kernels too, and says itself why it cannot run them.
 //
 // Only operators that 2.11 has too. This is the only file that includes ATen.
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -16,10 +25,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/batch_norm.h>
+#include <ATen/ops/cudnn_batch_norm.h>
+#include <ATen/ops/cudnn_batch_norm_backward.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/native_batch_norm.h>
 #include <ATen/ops/native_batch_norm_backward.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/StreamGuard.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/version.h>
@@ -28,16 +40,25 @@
 
 namespace {
 
+using normproof::impls::cpu::Entry;
+using normproof::impls::cpu::guarded;
 using normproof::impls::cpu::is_bfloat;
 using normproof::impls::cpu::is_float;
 using normproof::impls::cpu::make_kernel;
 using normproof::impls::cpu::Refusal;
 
+constexpr std::int32_t cuda = 2;  // DLPack's
 constexpr std::string_view native_dialect = "pytorch/native_batch_norm";
 constexpr std::string_view functional_dialect = "pytorch/F.batch_norm";
 
-/// Torch's own refusal, in its own words: the first line, without the stack. A type that an operator was
-/// never written for is no verdict on the problem.
+/// What torch says of it: the first line, without the stack.
+std::string words_of(const c10::Error& error) {
+  const std::string_view all = error.what_without_backtrace();
+  return std::string(all.substr(0, all.find('\n')));
+}
+
+/// Torch's own refusal, in its own words. A type that an operator was never written for is no verdict on the
+/// problem.
 template <class Call>
 auto refusing(Call&& call) {
   try {
@@ -45,11 +66,16 @@ auto refusing(Call&& call) {
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const c10::Error& error) {
-    const std::string_view all = error.what_without_backtrace();
-    const std::string_view text = all.substr(0, all.find('\n'));
-    const bool missing =
-        text.find("not implemented for") != text.npos || text.find("mixed dtype") != text.npos;
-    throw Refusal{missing ? NP_UNSUPPORTED : NP_REJECTED, std::string(text)};
+    const std::string text = words_of(error);
+    const auto says = [&text](std::string_view words) {
+      return text.find(words) != text.npos;
+    };
+    // An error of the device is none of the problem: the worker hears of it too.
+    if (says("CUDA error") || says("cuDNN error"))
+      throw Refusal{says("CUDNN_STATUS_NOT_SUPPORTED") ? NP_UNSUPPORTED : NP_FAILED, text};
+    const bool missing = says("not implemented for") || says("mixed dtype") || says("to have scalar type") ||
+                         says("to have the same type");
+    throw Refusal{missing ? NP_UNSUPPORTED : NP_REJECTED, text};
   }
 }
 
@@ -63,15 +89,15 @@ at::ScalarType scalar_type(np_dtype dtype) {
 at::Tensor view(const np_tensor* tensor) {
   if (tensor == nullptr)
     return {};
-  return at::from_blob(static_cast<std::byte*>(tensor->data) + tensor->byte_offset,
-                       {tensor->shape, static_cast<std::size_t>(tensor->ndim)},
-                       {tensor->strides, static_cast<std::size_t>(tensor->ndim)},
-                       at::TensorOptions().dtype(scalar_type(tensor->dtype)));
-}
-
-at::Tensor on_device(const np_tensor* tensor, at::DeviceType device) {
-  const at::Tensor host = view(tensor);
-  return !host.defined() || device == at::kCPU ? host : host.to(device);
+  const at::Device device = tensor->device.type == cuda
+                                ? at::Device(at::kCUDA, static_cast<at::DeviceIndex>(tensor->device.id))
+                                : at::Device(at::kCPU);
+  return at::for_blob(static_cast<std::byte*>(tensor->data) + tensor->byte_offset,
+                      {tensor->shape, static_cast<std::size_t>(tensor->ndim)})
+      .strides(at::IntArrayRef(tensor->strides, static_cast<std::size_t>(tensor->ndim)))
+      .options(at::TensorOptions().dtype(scalar_type(tensor->dtype)).device(device))
+      .target_device(device)
+      .make_tensor();
 }
 
 /// Copies a result bit by bit into the caller's buffer (rounded once, where torch keeps more). A result that
@@ -90,23 +116,16 @@ void give(const at::Tensor& result, const np_tensor* tensor) {
   to.copy_(result);
 }
 
+/// The running statistics are updated in place: in the caller's buffers already.
 struct Operands {
   at::Tensor x, gamma, beta, running_mean, running_var;
 
-  Operands(const np_tensors& t, at::DeviceType device)
-      : x(on_device(t.x, device)),
-        gamma(on_device(t.gamma, device)),
-        beta(on_device(t.beta, device)),
-        running_mean(on_device(t.running_mean, device)),
-        running_var(on_device(t.running_var, device)) {}
-
-  /// The running statistics were updated in place: in the caller's buffers already, unless they are copies.
-  void give_running(const np_tensors& t, at::DeviceType device) const {
-    if (device != at::kCPU && running_mean.defined()) {
-      give(running_mean, t.running_mean);
-      give(running_var, t.running_var);
-    }
-  }
+  explicit Operands(const np_tensors& t)
+      : x(view(t.x)),
+        gamma(view(t.gamma)),
+        beta(view(t.beta)),
+        running_mean(view(t.running_mean)),
+        running_var(view(t.running_var)) {}
 };
 
 /// The factor that torch.nn.BatchNorm passes on: the counter goes up first, no momentum means its reciprocal.
@@ -126,8 +145,21 @@ bool is_forward(const np_problem& p) {
   return p.pass == NP_FORWARD_TRAINING || p.pass == NP_FORWARD_INFERENCE;
 }
 
-void check_operands(const np_problem& p, std::string_view dialect, at::DeviceType device,
-                    std::initializer_list<np_pass> passes) {
+/// Why this LibTorch has no CUDA device, in its words (the first sentence of them), or "".
+const std::string& without_cuda() {
+  static const std::string reason = []() -> std::string {
+    try {
+      at::globalContext().lazyInitDevice(at::kCUDA);
+      return at::hasCUDA() ? "" : "this LibTorch sees no CUDA device";
+    } catch (const c10::Error& error) {
+      const std::string words = words_of(error);
+      return words.substr(0, words.find(". "));
+    }
+  }();
+  return reason;
+}
+
+void check_operands(const np_problem& p, std::string_view dialect, std::initializer_list<np_pass> passes) {
   if (std::find(passes.begin(), passes.end(), p.pass) == passes.end())
     throw Refusal{NP_UNSUPPORTED, "not a pass of this operator"};
   if (p.dialect == nullptr || p.dialect != dialect)
@@ -136,8 +168,8 @@ void check_operands(const np_problem& p, std::string_view dialect, at::DeviceTyp
     throw Refusal{NP_UNSUPPORTED, "torch has no switch for these semantics"};
   if (p.in_place != 0)
     throw Refusal{NP_UNSUPPORTED, "not in place"};
-  if (device == at::kCUDA && !at::hasCUDA())
-    throw Refusal{NP_NO_DEVICE, "this LibTorch sees no CUDA device"};
+  if (p.device.type == cuda && !without_cuda().empty())
+    throw Refusal{NP_NO_DEVICE, without_cuda()};
 }
 
 void describe_forward(const np_problem& p, np_capability& capability) {
@@ -148,10 +180,9 @@ void describe_forward(const np_problem& p, np_capability& capability) {
 
 /// at::native_batch_norm: y, the batch mean and invstd (in training), no check of its own. Backward is
 /// at::native_batch_norm_backward at the statistics given, or at those that its own forward saved.
-template <at::DeviceType device>
 struct NativeBatchNorm {
   static void check(const np_problem& p) {
-    check_operands(p, native_dialect, device,
+    check_operands(p, native_dialect,
                    {NP_FORWARD_TRAINING, NP_FORWARD_INFERENCE, NP_BACKWARD_TRAINING, NP_BACKWARD_INFERENCE,
                     NP_GRADIENT});
   }
@@ -171,7 +202,7 @@ struct NativeBatchNorm {
     const c10::NoGradGuard no_grad;
     at::set_num_threads(std::max(p.threads, 1));
     refusing([&] {
-      const Operands o(t, device);
+      const Operands o(t);
       if (is_forward(p))
         forward(p, t, o);
       else
@@ -186,18 +217,17 @@ private:
     give(y, t.y);
     give(mean, t.mean);
     give(invstd, t.invstd);
-    o.give_running(t, device);
   }
 
   static void backward(const np_problem& p, const np_tensors& t, const Operands& o) {
-    at::Tensor mean = on_device(t.saved_mean, device);
-    at::Tensor invstd = on_device(t.saved_invstd, device);
+    at::Tensor mean = view(t.saved_mean);
+    at::Tensor invstd = view(t.saved_invstd);
     if (p.pass == NP_GRADIENT)
       std::tie(std::ignore, mean, invstd) =
           at::native_batch_norm(o.x, o.gamma, o.beta, {}, {}, true, 0.0, p.eps.value);
-    const auto [dx, dgamma, dbeta] = at::native_batch_norm_backward(
-        on_device(t.dy, device), o.x, o.gamma, o.running_mean, o.running_var, mean, invstd,
-        p.pass != NP_BACKWARD_INFERENCE, p.eps.value, {true, true, true});
+    const auto [dx, dgamma, dbeta] =
+        at::native_batch_norm_backward(view(t.dy), o.x, o.gamma, o.running_mean, o.running_var, mean, invstd,
+                                       p.pass != NP_BACKWARD_INFERENCE, p.eps.value, {true, true, true});
     give(dx, t.dx);
     give(dgamma, t.dgamma);
     give(dbeta, t.dbeta);
@@ -206,10 +236,9 @@ private:
 
 /// torch.nn.functional.batch_norm: its checks in its words (torch/nn/functional.py), then at::batch_norm; its
 /// gradient by autograd.
-template <at::DeviceType device>
 struct BatchNorm {
   static void check(const np_problem& p) {
-    check_operands(p, functional_dialect, device, {NP_FORWARD_TRAINING, NP_FORWARD_INFERENCE, NP_GRADIENT});
+    check_operands(p, functional_dialect, {NP_FORWARD_TRAINING, NP_FORWARD_INFERENCE, NP_GRADIENT});
     std::int64_t n = p.shape[0];
     for (int axis = 2; axis < p.ndim; ++axis)
       n *= p.shape[axis];
@@ -236,7 +265,7 @@ struct BatchNorm {
     const c10::AutoGradMode with_gradient(p.pass == NP_GRADIENT);
     at::set_num_threads(std::max(p.threads, 1));
     refusing([&] {
-      Operands o(t, device);
+      Operands o(t);
       std::vector<at::Tensor> inputs;
       if (p.pass == NP_GRADIENT)
         for (at::Tensor* input : {&o.x, &o.gamma, &o.beta})
@@ -245,26 +274,109 @@ struct BatchNorm {
       const at::Tensor y = at::batch_norm(o.x, o.gamma, o.beta, o.running_mean, o.running_var, is_training(p),
                                           averaging_factor(p, t), p.eps.value, true);
       if (p.pass == NP_GRADIENT) {
-        const std::vector<at::Tensor> gradients =
-            torch::autograd::grad({y}, inputs, {on_device(t.dy, device)});
+        const std::vector<at::Tensor> gradients = torch::autograd::grad({y}, inputs, {view(t.dy)});
         const c10::NoGradGuard copying;
         give(gradients.front(), t.dx);
         give(o.gamma.defined() ? gradients[1] : at::Tensor{}, t.dgamma);
         give(o.beta.defined() ? gradients.back() : at::Tensor{}, t.dbeta);
       } else {
         give(y, t.y);
-        o.give_running(t, device);
       }
     });
   }
 };
 
-/// The gradient of at::native_batch_norm_backward, by autograd.
-template <at::DeviceType device>
-struct DoubleBackward {
+/// at::cudnn_batch_norm, which cuDNN's spatial (images), spatial-persistent (images channels-last, in
+/// training) and per-activation (no spatial axes) modes stand behind, and its backward. It takes dense
+/// tensors, and has gamma and beta; what its forward keeps for its backward beside the statistics is remade
+/// where only these are given.
+struct CudnnBatchNorm {
   static void check(const np_problem& p) {
-    check_operands(p, native_dialect, device, {NP_DOUBLE_BACKWARD, NP_DOUBLE_BACKWARD_INFERENCE});
+    check_operands(p, native_dialect,
+                   {NP_FORWARD_TRAINING, NP_FORWARD_INFERENCE, NP_BACKWARD_TRAINING, NP_GRADIENT});
+    check_affine(p);
   }
+
+  static void check_affine(const np_problem& p) {
+    if (p.has_affine == 0)
+      throw Refusal{NP_UNSUPPORTED, "cudnn_batch_norm has no form without gamma and beta"};
+  }
+
+  static void describe(const np_problem& p, np_capability& capability) {
+    NativeBatchNorm::describe(p, capability);
+  }
+
+  template <class, class>
+  static void run(const np_problem& p, const np_tensors& t) {
+    const c10::NoGradGuard no_grad;
+    refusing([&] {
+      const Operands o(t);
+      check_dense({o.x, o.gamma, o.beta, o.running_mean, o.running_var});
+      if (is_forward(p)) {
+        const auto [y, mean, invstd, reserve] =
+            at::cudnn_batch_norm(o.x, o.gamma, o.beta, o.running_mean, o.running_var, is_training(p),
+                                 averaging_factor(p, t), p.eps.value);
+        give(y, t.y);
+        give(mean, t.mean);
+        give(invstd, t.invstd);
+        return;
+      }
+      const auto [dx, dgamma, dbeta] = backward(o, view(t.dy), view(t.saved_mean), view(t.saved_invstd), p);
+      give(dx, t.dx);
+      give(dgamma, t.dgamma);
+      give(dbeta, t.dbeta);
+    });
+  }
+
+  /// At the statistics given, or at its own forward's where these are undefined.
+  static std::tuple<at::Tensor, at::Tensor, at::Tensor>
+  backward(const Operands& o, const at::Tensor& dy, at::Tensor mean, at::Tensor invstd, const np_problem& p) {
+    check_dense({o.x, o.gamma, dy, mean, invstd});
+    const auto [y, own_mean, own_invstd, reserve] = [&] {
+      const c10::NoGradGuard no_grad;
+      const at::Tensor beta = o.beta.defined() ? o.beta : o.gamma;  // y is not used
+      return at::cudnn_batch_norm(o.x, o.gamma, beta, {}, {}, true, 0.0, p.eps.value);
+    }();
+    return at::cudnn_batch_norm_backward(o.x, dy, o.gamma, {}, {}, mean.defined() ? mean : own_mean,
+                                         invstd.defined() ? invstd : own_invstd, p.eps.value, reserve);
+  }
+
+private:
+  static void check_dense(std::initializer_list<at::Tensor> tensors) {
+    for (const at::Tensor& tensor : tensors)
+      if (tensor.defined() && !tensor.is_contiguous(tensor.suggest_memory_format()))
+        throw Refusal{NP_UNSUPPORTED, "cudnn_batch_norm takes dense tensors"};
+  }
+};
+
+/// The gradient of at::native_batch_norm_backward, by autograd.
+struct NativeBackward {
+  static void check(const np_problem& p) {
+    check_operands(p, native_dialect, {NP_DOUBLE_BACKWARD, NP_DOUBLE_BACKWARD_INFERENCE});
+  }
+  static std::tuple<at::Tensor, at::Tensor, at::Tensor> call(const Operands& o, const at::Tensor& dy,
+                                                             const np_tensors& t, const np_problem& p) {
+    return at::native_batch_norm_backward(dy, o.x, o.gamma, o.running_mean, o.running_var, view(t.saved_mean),
+                                          view(t.saved_invstd), p.pass == NP_DOUBLE_BACKWARD, p.eps.value,
+                                          {true, true, true});
+  }
+};
+
+/// The gradient of at::cudnn_batch_norm_backward, which has none in inference.
+struct CudnnBackward {
+  static void check(const np_problem& p) {
+    check_operands(p, native_dialect, {NP_DOUBLE_BACKWARD});
+    CudnnBatchNorm::check_affine(p);
+  }
+  static std::tuple<at::Tensor, at::Tensor, at::Tensor> call(const Operands& o, const at::Tensor& dy,
+                                                             const np_tensors& t, const np_problem& p) {
+    return CudnnBatchNorm::backward(o, dy, view(t.saved_mean), view(t.saved_invstd), p);
+  }
+};
+
+template <class BackwardOperator>
+struct DoubleBackward {
+  static void check(const np_problem& p) { BackwardOperator::check(p); }
 
   static void describe(const np_problem& p, np_capability& capability) {
     capability.outputs |= NP_OUT_GRAD_DY | NP_OUT_GRAD_X;
@@ -277,21 +389,19 @@ struct DoubleBackward {
     const c10::AutoGradMode with_gradient(true);
     at::set_num_threads(std::max(p.threads, 1));
     refusing([&] {
-      const Operands o(t, device);
-      const at::Tensor dy = on_device(t.dy, device);
+      const Operands o(t);
+      const at::Tensor dy = view(t.dy);
       std::vector<at::Tensor> inputs;
       for (const at::Tensor& input : {dy, o.x, o.gamma})
         if (input.defined())
           inputs.push_back(input.set_requires_grad(true));
-      const auto [dx, dgamma, dbeta] = at::native_batch_norm_backward(
-          dy, o.x, o.gamma, o.running_mean, o.running_var, on_device(t.saved_mean, device),
-          on_device(t.saved_invstd, device), p.pass == NP_DOUBLE_BACKWARD, p.eps.value, {true, true, true});
+      const auto [dx, dgamma, dbeta] = BackwardOperator::call(o, dy, t, p);
       std::vector<at::Tensor> outputs;
       std::vector<at::Tensor> cotangents;
       for (const auto& [output, given] : {std::pair{dx, t.v_x}, {dgamma, t.v_gamma}, {dbeta, t.v_beta}})
         if (given != nullptr) {
           outputs.push_back(output);
-          cotangents.push_back(on_device(given, device));
+          cotangents.push_back(view(given));
         }
       std::vector<at::Tensor> gradients(inputs.size());
       if (!outputs.empty())
@@ -305,32 +415,67 @@ struct DoubleBackward {
   }
 };
 
-constexpr np_kernel native_cpu = make_kernel<NativeBatchNorm<at::kCPU>>(
-    "libtorch.native_batch_norm",
-    "at::native_batch_norm and at::native_batch_norm_backward on the CPU, reports mean and invstd", "");
-constexpr np_kernel functional_cpu = make_kernel<BatchNorm<at::kCPU>>(
-    "libtorch.batch_norm",
-    "torch.nn.functional.batch_norm on the CPU, with its checks; gradients by autograd", "");
-constexpr np_kernel double_backward_cpu = make_kernel<DoubleBackward<at::kCPU>>(
-    "libtorch.double_backward", "autograd through at::native_batch_norm_backward on the CPU", "");
-constexpr np_kernel native_cuda = make_kernel<NativeBatchNorm<at::kCUDA>>(
-    "libtorch_cuda.native_batch_norm", "at::native_batch_norm and its backward on copies on the CUDA device",
-    "");
-constexpr np_kernel functional_cuda = make_kernel<BatchNorm<at::kCUDA>>(
-    "libtorch_cuda.batch_norm", "torch.nn.functional.batch_norm on copies on the CUDA device", "");
+/// A stream made elsewhere as one of torch's. What c10::cuda::getStreamFromExternal does, whose header wants
+/// CUDA's: the id of an external stream is its handle, which is even; torch's own ids are odd.
+c10::Stream torch_stream(void* stream) {
+  const auto id = static_cast<c10::StreamId>(reinterpret_cast<std::intptr_t>(stream));
+  return c10::Stream(c10::Stream::UNSAFE, c10::Device(c10::kCUDA, 0), id);
+}
 
-constexpr np_kernel double_backward_cuda = make_kernel<DoubleBackward<at::kCUDA>>(
-    "libtorch_cuda.double_backward", "autograd through the backward on copies on the CUDA device", "");
+template <class Kernel>
+std::int32_t run_on_stream(void* state, const np_tensors* tensors, void* stream, np_message message) {
+  std::int32_t status = NP_OK;
+  const std::int32_t prepared = guarded(message, [&] {
+    refusing([&] {
+      const c10::StreamGuard current(torch_stream(stream));
+      status = Entry<Kernel>::run(state, tensors, stream, message);
+    });
+  });
+  return prepared != NP_OK ? prepared : status;
+}
 
-constexpr const np_kernel* kernels[] = {&native_cpu,  &functional_cpu,  &double_backward_cpu,
-                                        &native_cuda, &functional_cuda, &double_backward_cuda};
+template <class Kernel>
+constexpr np_kernel make_cuda_kernel(const char* name, const char* summary) {
+  np_kernel kernel = make_kernel<Kernel>(name, summary, "");
+  kernel.device_type = cuda;
+  kernel.run = &run_on_stream<Kernel>;
+  return kernel;
+}
+
+constexpr np_kernel table[] = {
+    make_kernel<NativeBatchNorm>(
+        "libtorch.native_batch_norm",
+        "at::native_batch_norm and at::native_batch_norm_backward on the CPU, reports mean and invstd", ""),
+    make_kernel<BatchNorm>(
+        "libtorch.batch_norm",
+        "torch.nn.functional.batch_norm on the CPU, with its checks; gradients by autograd", ""),
+    make_kernel<DoubleBackward<NativeBackward>>(
+        "libtorch.double_backward", "autograd through at::native_batch_norm_backward on the CPU", ""),
+    make_cuda_kernel<NativeBatchNorm>(
+        "libtorch.cuda.native_batch_norm",
+        "at::native_batch_norm and its backward on CUDA: torch's own kernels, reports mean and invstd"),
+    make_cuda_kernel<BatchNorm>("libtorch.cuda.batch_norm",
+                                "torch.nn.functional.batch_norm on CUDA, which takes cuDNN where it can"),
+    make_cuda_kernel<DoubleBackward<NativeBackward>>(
+        "libtorch.cuda.double_backward", "autograd through at::native_batch_norm_backward on CUDA"),
+    make_cuda_kernel<CudnnBatchNorm>(
+        "libtorch.cuda.cudnn_batch_norm",
+        "at::cudnn_batch_norm and its backward: spatial, persistent and per-activation modes"),
+    make_cuda_kernel<DoubleBackward<CudnnBackward>>("libtorch.cuda.cudnn_double_backward",
+                                                    "autograd through at::cudnn_batch_norm_backward")};
+
+constexpr auto kernels = [] {
+  std::array<const np_kernel*, std::size(table)> all{};
+  std::ranges::transform(table, all.begin(), [](const np_kernel& kernel) { return &kernel; });
+  return all;
+}();
 
 constexpr np_library library{.struct_size = sizeof(np_library),
                              .abi_major_minimum = 1,
                              .name = "LibTorch",
                              .version = TORCH_VERSION,
                              .kernel_count = std::size(kernels),
-                             .kernels = kernels};
+                             .kernels = kernels.data()};
 
 }  // namespace
 

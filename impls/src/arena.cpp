@@ -316,21 +316,17 @@ Arena::Arena(const Case& c, Side side) : case_(c) {
   this->place(side);
 }
 
-void Arena::place(Side side) {
+void Arena::place(Side side, std::uint64_t red_zone) {
+  const std::uint64_t margin = side == Side::none ? std::max(red_zone, lead) : red_zone;
+  const std::uint64_t gap = margin == 0 ? guard_gap : 0;
   std::uint64_t at = page;
   for (const Slot slot : given_) {
     Buffer& buffer = slots_[index(slot)];
-    if (side == Side::none) {
-      buffer.zone_begin = at;
-      buffer.offset = at + lead;
-      buffer.zone_end = at = whole_pages(buffer.offset + buffer.bytes + lead);
-      continue;
-    }
-    buffer.zone_begin = at + guard_gap;
-    buffer.zone_end = at = buffer.zone_begin + std::max(whole_pages(buffer.bytes), page);
-    buffer.offset = side == Side::head ? buffer.zone_begin : buffer.zone_end - buffer.bytes;
+    buffer.zone_begin = at + gap;
+    buffer.zone_end = at = buffer.zone_begin + std::max(whole_pages(buffer.bytes + 2 * margin), page);
+    buffer.offset = side == Side::tail ? buffer.zone_end - margin - buffer.bytes : buffer.zone_begin + margin;
   }
-  bytes_ = side == Side::none ? at : at + guard_gap;
+  bytes_ = at + gap;
 }
 
 bool Arena::is_input(Slot slot, std::uint32_t outputs) const {

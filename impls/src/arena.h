@@ -24,8 +24,9 @@ public:
   /// outlive it.
   explicit Arena(const Case& c, Side side = Side::none);
 
-  /// Where the storages lie from now on; fill() again.
-  void place(Side side);
+  /// Where the storages lie from now on; fill() again. With a `red_zone` that many guard bytes and more stand
+  /// on both sides of each, and no page does: for a device, whose memory has no protected pages.
+  void place(Side side, std::uint64_t red_zone = 0);
 
   /// Size of the block; it starts with a page for the Head.
   std::size_t bytes() const { return bytes_; }

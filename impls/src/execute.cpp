@@ -10,10 +10,16 @@
 #include <exception>
 #include <limits>
 #include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "cuda_driver.h"
+#include "device_tensors.h"
 #include "fp_environment.h"
 #include "guard_pages.h"
 
@@ -35,6 +41,8 @@ public:
   }
 
   Reply take() {
+    if (problem_.device.type != 1 && !enter_device())
+      return reply_;
     call(Stage::query, [&] { return query(); });
     if (reply_.status != NP_OK)
       return reply_;
@@ -43,7 +51,10 @@ public:
     if (reply_.status != NP_OK)
       return reply_;
     try {
-      run(state);
+      if (cuda_ != nullptr)
+        run_on_device(state);
+      else
+        run(state);
     } catch (const std::bad_alloc&) {
       fail(fmt::format("no memory for the {} bytes of workspace and {} of reserve that query asks for",
                        capability_.workspace_bytes, capability_.reserve_bytes));
@@ -108,6 +119,88 @@ private:
   void run(void* state) {
     const Scratch workspace(Fault::Where::workspace, capability_.workspace_bytes, side_);
     const Scratch reserve(Fault::Where::reserve, capability_.reserve_bytes, side_);
+    const np_tensors tensors = tensors_of(workspace.data(), reserve.data());
+    const auto start = std::chrono::steady_clock::now();
+    call(Stage::run, [&] { return kernel_.run(state, &tensors, nullptr, sink()); });
+    reply_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    touched(workspace.touched_before(), workspace.touched_after(), reserve.touched_before(),
+            reserve.touched_after());
+  }
+
+  void touched(bool workspace_head, bool workspace_tail, bool reserve_head, bool reserve_tail) {
+    reply_.scratch_touched = (workspace_head ? workspace_before : 0) |
+                             (workspace_tail ? workspace_after : 0) | (reserve_head ? reserve_before : 0) |
+                             (reserve_tail ? reserve_after : 0);
+  }
+
+  bool enter_device() {
+    try {
+      cuda_ = &cuda();
+      cuda_->enter();
+      return true;
+    } catch (const NoDevice& none) {
+      reply_.status = NP_NO_DEVICE;
+      reply_.message = none.what();
+    } catch (const DriverError& error) {
+      lose_device(error);
+    }
+    return false;
+  }
+
+  /// An error that the driver reports of work it was given stays for good: this process sees no device again.
+  void lose_device(const DriverError& error) {
+    const std::string_view said = reply_.message.view();
+    reply_.message = said.empty() ? fmt::format("on the device: {}", error.what())
+                                  : fmt::format("{}; on the device: {}", said, error.what());
+    reply_.status = NP_FAILED;
+    reply_.device_lost = 1;
+  }
+
+  void run_on_device(void* state) {
+    try {
+      const bool exact = exact_allocations();
+      const std::optional<DeviceTensors> tensors = tensors_on_device(exact);
+      if (!tensors)
+        return;
+      on_device_ = &*tensors;
+      const DeviceScratch workspace(*cuda_, capability_.workspace_bytes, exact);
+      const DeviceScratch reserve(*cuda_, capability_.reserve_bytes, exact);
+      const np_tensors all = tensors_of(workspace.data(), reserve.data());
+      const auto start = std::chrono::steady_clock::now();
+      call(Stage::run, [&] { return kernel_.run(state, &all, cuda_->stream(), sink()); });
+      cuda_->enter();
+      cuda_->check(cuda_->entry().synchronize_stream(cuda_->stream()), "cuStreamSynchronize after run");
+      reply_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      tensors->fetch();
+      const auto [workspace_head, workspace_tail] = workspace.touched();
+      const auto [reserve_head, reserve_tail] = reserve.touched();
+      touched(workspace_head, workspace_tail, reserve_head, reserve_tail);
+      // What runs on other streams must neither reach into the next kernel's tensors nor fail in its name.
+      cuda_->check(cuda_->entry().synchronize_context(), "cuCtxSynchronize after run");
+    } catch (const DriverError& error) {
+      if (error.code == cu_out_of_memory)
+        throw std::bad_alloc();
+      lose_device(error);
+    } catch (const std::invalid_argument& error) {
+      fail(error.what());
+    }
+    on_device_ = nullptr;
+  }
+
+  /// Tensors that the device has no room for say nothing of the kernel.
+  std::optional<DeviceTensors> tensors_on_device(bool exact) {
+    try {
+      return std::optional<DeviceTensors>(std::in_place, *cuda_, slots_, memory_, exact);
+    } catch (const DriverError& error) {
+      if (error.code != cu_out_of_memory)
+        throw;
+      reply_.status = NP_NO_DEVICE;
+      reply_.message = fmt::format("the device has no room for the tensors of this case: {}", error.what());
+      return std::nullopt;
+    }
+  }
+
+  np_tensors tensors_of(void* workspace, void* reserve) {
     np_tensors tensors{};
     tensors.struct_size = sizeof tensors;
     tensors.x = input(Slot::x);
@@ -115,7 +208,7 @@ private:
     tensors.beta = input(Slot::beta);
     tensors.running_mean = input(Slot::running_mean);
     tensors.running_var = input(Slot::running_var);
-    tensors.num_batches_tracked = reinterpret_cast<std::int64_t*>(storage(Slot::num_batches_tracked));
+    tensors.num_batches_tracked = reinterpret_cast<std::int64_t*>(on_host(Slot::num_batches_tracked));
     tensors.y = output(Slot::y, NP_OUT_Y);
     tensors.mean = output(Slot::mean, NP_OUT_MEAN);
     tensors.var = output(Slot::var, NP_OUT_VAR);
@@ -132,19 +225,13 @@ private:
     tensors.grad_dy = output(Slot::grad_dy, NP_OUT_GRAD_DY);
     tensors.grad_x = output(Slot::grad_x, NP_OUT_GRAD_X);
     tensors.grad_gamma = output(Slot::grad_gamma, NP_OUT_GRAD_GAMMA);
-    tensors.workspace = workspace.data();
-    tensors.reserve = reserve.data();
-
-    const auto start = std::chrono::steady_clock::now();
-    call(Stage::run, [&] { return kernel_.run(state, &tensors, nullptr, sink()); });
-    reply_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    reply_.scratch_touched = (workspace.touched_before() ? workspace_before : 0) |
-                             (workspace.touched_after() ? workspace_after : 0) |
-                             (reserve.touched_before() ? reserve_before : 0) |
-                             (reserve.touched_after() ? reserve_after : 0);
+    tensors.workspace = workspace;
+    tensors.reserve = reserve;
+    return tensors;
   }
 
-  std::byte* storage(Slot slot) const {
+  void* storage(Slot slot) const { return on_device_ != nullptr ? on_device_->storage(slot) : on_host(slot); }
+  std::byte* on_host(Slot slot) const {
     const Buffer& buffer = slots_[index(slot)];
     return buffer.offset == 0 ? nullptr : memory_ + buffer.offset;
   }
@@ -155,7 +242,7 @@ private:
   }
 
   np_tensor* input(Slot slot) {
-    std::byte* const start = storage(slot);
+    void* const start = storage(slot);
     if (start == nullptr)
       return nullptr;
     const bool activation = is_activation(slot);
@@ -237,6 +324,8 @@ private:
   np_problem problem_;
   std::string dialect_;
   Side side_;
+  const Cuda* cuda_ = nullptr;                ///< of a kernel whose tensors live there
+  const DeviceTensors* on_device_ = nullptr;  ///< while it runs
   np_capability capability_{};
   std::array<Shaped, slot_count> views_{};
   Reply reply_;

@@ -1,5 +1,6 @@
 // One kernel called on one request: query, create, run, destroy, each with the floating-point environment
-// guarded. The worker and the in-process mode run this same code.
+// guarded. The worker and the in-process mode run this same code. A kernel of a device gets the tensors
+// there, and what it made of them is back in the arena at the end.
 #pragma once
 
 #include <cstddef>

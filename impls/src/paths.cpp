@@ -54,7 +54,7 @@ std::vector<fs::path> bundled_libraries() {
   std::vector<fs::path> found;
   for (const std::string_view file :
        {"libnormproof_cpu.so", "libnormproof_cuda_lanes.so", "libnormproof_cuda.so", "libnormproof_torch.so",
-        "libnormproof_onednn.so"})
+        "libnormproof_onednn.so", "libnormproof_cudnn.so"})
     if (fs::path path = find_library(file); !path.empty())
       found.push_back(std::move(path));
   return found;

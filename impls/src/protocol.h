@@ -20,6 +20,9 @@ inline constexpr int memory_descriptor = 4;
 inline constexpr int life_descriptor = 5;  ///< a pipe whose other end closes when the host dies
 
 inline constexpr std::uint64_t page_bytes = 4096;
+/// Guard bytes on both sides of a storage on a device: what a block of 256 threads writes too far at 16 bytes
+/// a thread.
+inline constexpr std::uint64_t device_red_zone = 4096;
 
 /// The buffers of a case. The number of a slot is also the number of its tensor for placement() (shape.h).
 enum class Slot {
@@ -182,6 +185,7 @@ struct Reply {
   Text<256> environment;             ///< what the call did to the floating-point environment, if anything
   std::int32_t scratch_touched = 0;  ///< ScratchBreach bits
   std::int32_t left_running = 0;     ///< there are more threads or processes than before the call
+  std::int32_t device_lost = 0;      ///< the device's context is of no more use: nor is the worker
   double seconds = 0;
   Text<1024> message;
 };

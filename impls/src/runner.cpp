@@ -30,6 +30,8 @@ constexpr std::chrono::seconds load_limit{120};
 /// How long the tensors are watched after a run that left something running.
 constexpr std::chrono::milliseconds grace{20};
 
+constexpr int cuda_device_type = 2;  // DLPack's
+
 constexpr std::array scratch_breaches{std::pair{workspace_before, "workspace: written before its start"},
                                       std::pair{workspace_after, "workspace: written past its end"},
                                       std::pair{reserve_before, "reserve: written before its start"},
@@ -71,7 +73,6 @@ std::int32_t pass_of(Pass pass) {
 np_problem to_abi(const Problem& problem, const std::array<Buffer, slot_count>& buffers) {
   np_problem p{};
   p.pass = pass_of(problem.pass);
-  p.device = {1, 0};
   p.data_dtype = dtype_of(problem.data);
   p.stats_dtype = dtype_of(problem.stats);
   p.threads = problem.threads;
@@ -311,7 +312,8 @@ public:
       observation.detail = *reason;
       return observation;
     }
-    if (kernel.device_type != 1) {
+    const bool on_device = kernel.device_type == cuda_device_type;
+    if (kernel.device_type != 1 && !on_device) {
       observation.outcome = Outcome::no_device;
       observation.detail = fmt::format("tensors on device type {} are not offered", kernel.device_type);
       return observation;
@@ -323,9 +325,12 @@ public:
     request.kernel = kernel.name;
     request.dialect = c.problem.dialect;
     request.problem = to_abi(c.problem, arena.slots());
+    request.problem.device = {kernel.device_type, 0};
     for (int repeat = 0; repeat < std::max(options_.repeats, 1); ++repeat) {
-      request.side = options_.in_process ? Side::none : side_of(c, repeat);
-      arena.place(request.side);
+      // On a device the sides are two alignments: to 4096 bytes, and to nothing but the element.
+      const Side side = side_of(c, repeat);
+      request.side = options_.in_process || on_device ? Side::none : side;
+      arena.place(on_device ? side : request.side, on_device ? device_red_zone : 0);
       request.slots = arena.slots();
       if (!once(kernel, arena, request, repeat, observation))
         break;
@@ -347,7 +352,8 @@ private:
       return false;
     }
 
-    seen.outcome = outcome_of(reply.status);
+    seen.outcome = reply.device_lost != 0 ? Outcome::crashed : outcome_of(reply.status);
+    spoiled_ |= reply.device_lost != 0;
     seen.detail = reply.message.view();
     seen.claims = claims_of(reply.claims);
     seen.environment = environment_at_load(kernel);

@@ -2,12 +2,14 @@
 // report, and that the layouts reach the operator as layouts.
 #include <cmath>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cases.h"
+#include "fake_driver.h"
 
 namespace normproof::impls {
 namespace {
@@ -159,6 +161,27 @@ TEST(LibTorch, ChannelsLastReachesTheOperatorAsChannelsLast) {
     return run_torch("libtorch.native_batch_norm", c)[Output::mean];
   };
   EXPECT_NE(mean(Layout::contiguous), mean(Layout::channels_last));
+}
+
+/// A skip has the reason of whoever gave it: the driver that is not there, or torch that has no use for one.
+TEST(LibTorch, ItsCudaKernelsAreSkippedWithTorchsReasonWhereTorchHasNoCuda) {
+  for (const auto& [name, pass, dialect] :
+       {std::tuple{"native_batch_norm", Pass::forward_training, native_dialect},
+        {"batch_norm", Pass::forward_training, functional_dialect},
+        {"cudnn_batch_norm", Pass::forward_training, native_dialect},
+        {"double_backward", Pass::double_backward, native_dialect},
+        {"cudnn_double_backward", Pass::double_backward, native_dialect}}) {
+    Case c = exact_case(pass, {4, 3, {4, 4}}, {f32, f32});
+    c.problem.dialect = dialect;
+    c.problem.semantics = dialect_named(dialect)->semantics;
+    KernelInfo kernel = kernel_of("libnormproof_torch", std::string("libtorch.cuda.") + name);
+    kernel.device_type = 2;
+    const FakeDriver driver;
+    const Observation seen = Runner().run(kernel, c);
+    EXPECT_EQ(seen.outcome, Outcome::no_device) << name;
+    EXPECT_THAT(seen.detail, HasSubstr("CUDA")) << name;
+    EXPECT_EQ(seen.detail.find('\n'), std::string::npos) << name;
+  }
 }
 
 }  // namespace

@@ -168,12 +168,12 @@ typedef struct np_tensors {
   const np_tensor* beta;
   np_tensor* running_mean;
   np_tensor* running_var;
-  int64_t* num_batches_tracked;
+  int64_t* num_batches_tracked; /* in host memory, also where the tensors are not */
   np_tensor* y;
   np_tensor* mean;
   np_tensor* var;
   np_tensor* invstd;
-  void* workspace;
+  void* workspace; /* both on the tensors' device */
   void* reserve;
   /* Backward passes: dy (like y), the statistics that the forward saved (training) or running_mean and
    * running_var (inference), and the gradients. NP_GRADIENT has no saved statistics: the kernel's forward
@@ -217,8 +217,9 @@ typedef struct np_kernel {
       worst_known; /* worst known input in hex floats, with the ratio it reaches; "" if none was searched */
   int32_t (*query)(const np_problem* problem, np_capability* capability, np_message message);
   int32_t (*create)(const np_problem* problem, void** state, np_message message);
-  /* `stream` is the device's stream, NULL on the CPU. All writes are complete when the stream is synchronised
-   * (at return on the CPU). */
+  /* `stream` is the device's stream (a CUstream, which is a cudaStream_t; it does not wait for the default
+   * stream), NULL on the CPU. All writes are complete when the stream is synchronised (at return on the CPU).
+   * The device's primary context is current in the calling thread, from create to destroy. */
   int32_t (*run)(void* state, const np_tensors* tensors, void* stream, np_message message);
   void (*destroy)(void* state);
 } np_kernel;
