@@ -52,6 +52,8 @@ if(NOT NORMPROOF_WITH_CUDA MATCHES "^(AUTO|ON|OFF)$")
 endif()
 if(NORMPROOF_WITH_CUDA STREQUAL "OFF")
   message(STATUS "CUDA: left out (NORMPROOF_WITH_CUDA=OFF)")
+elseif(NORMPROOF_WITH_CUDA STREQUAL "AUTO" AND (NORMPROOF_SANITIZE OR NORMPROOF_FUZZ OR NORMPROOF_COVERAGE))
+  message(STATUS "CUDA: left out of an instrumented build, which sees nothing of it (NORMPROOF_WITH_CUDA=ON builds it)")
 else()
   include(CheckLanguage)
   # The default of older CMakes is an architecture that newer toolkits no longer have: set before the language is.
