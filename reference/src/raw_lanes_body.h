@@ -544,8 +544,12 @@ void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, cons
   for (std::int64_t row = 0; row < rows.rows; ++row) {
     const typename T::Raw* px = x + row * rows.stride;
     const typename T::Raw* pw = Weighted ? w + row * rows.stride : px;
+    const std::int64_t ahead = row + 1 < rows.rows ? rows.stride : 0;
     std::int64_t i = 0;
     for (; i + unroll * width <= rows.length; i += unroll * width) {
+      prefetch<unroll * width>(px + i + ahead);
+      if constexpr (Weighted)
+        prefetch<unroll * width>(pw + i + ahead);
       for (int j = 0; j < unroll; ++j)
         take_precisely<Weighted, Shifted>(folded[j], T::load(px + i + j * width), k,
                                           Weighted ? T::load(pw + i + j * width) : Doubles{}, width);
@@ -731,31 +735,48 @@ std::int64_t precise_elements(const double* x, const double* w, const Rows& in, 
     const double* px = x + row * in.stride;
     const double* pw = Weighted ? w + row * in.stride : px;
     double* py = y + row * out.stride;
-    for (std::int64_t i = 0; i < in.length; i += width) {
-      const std::int64_t after = in.length - i;
-      const int count = after < width ? static_cast<int>(after) : width;
-      const auto at = [&](const double* p) {
-        return count == width ? OfF64::load(p) : load_some<OfF64>(p, count);
-      };
-      // The last sum is left open: hi and what belongs to it are joined when both ends are rounded.
-      const Pairs d = Shifted ? two_sums(at(px + i), minus_shift) : Pairs{at(px + i), Doubles{}};
+    const std::int64_t base = row * in.length;
+    const std::int64_t ahead = row + 1 < in.rows ? out.stride : 0;
+    // The last sum is left open: hi and what belongs to it are joined when both ends are rounded.
+    const auto both = [&](Doubles value, Doubles own) {
+      const Pairs d = Shifted ? two_sums(value, minus_shift) : Pairs{value, Doubles{}};
       Pairs t = constant;
       if constexpr (Weighted)
-        t = sums(t, products(weight, {at(pw + i), Doubles{}}));
+        t = sums(t, products(weight, {own, Doubles{}}));
       const Doubles p = slope.hi * d.hi;
       Doubles rest = fma(slope.hi, d.hi, -p) + slope.lo * d.hi;
       if constexpr (Shifted)
         rest += slope.hi * d.lo;
       const Pairs s = two_sums(t.hi, p);
       rest = s.lo + (t.lo + rest);
-      const Doubles low = s.hi + (rest - wide);
-      const Doubles high = s.hi + (rest + wide);
-      __builtin_memcpy(py + i, &low, sizeof(double) * static_cast<unsigned>(count));
-      const Longs difference = (Longs)low ^ (Longs)high;
-      if (any_set(difference)) [[unlikely]]
-        for (int k = 0; k < count; ++k)
-          if (difference[k] != 0)
-            open[doubtful++] = row * in.length + i + k;
+      return Ends<OfF64>{(Longs)(s.hi + (rest - wide)), (Longs)(s.hi + (rest + wide))};
+    };
+    const auto note = [&](std::int64_t first, std::int64_t count, const Ends<OfF64>& e) {
+      each_set(e.low ^ e.high, count, [&](int k) { open[doubtful++] = base + first + k; });
+    };
+    constexpr int unroll = 4;
+    std::int64_t i = 0;
+    for (; i + unroll * width <= in.length; i += unroll * width) {
+      Ends<OfF64> e[unroll];
+      Longs any{};
+      prefetch<unroll * width>(py + i + ahead);
+      for (int j = 0; j < unroll; ++j) {
+        const std::int64_t at = i + j * width;
+        e[j] = both(OfF64::load(px + at), Weighted ? OfF64::load(pw + at) : Doubles{});
+        any |= e[j].low ^ e[j].high;
+        __builtin_memcpy(py + at, &e[j].low, sizeof e[j].low);
+      }
+      if (any_set(any)) [[unlikely]]
+        for (int j = 0; j < unroll; ++j)
+          note(i + j * width, width, e[j]);
+    }
+    for (; i < in.length; i += width) {
+      const std::int64_t rest = in.length - i;
+      const std::int64_t count = rest < width ? rest : width;
+      const Ends<OfF64> e =
+          both(load_some<OfF64>(px + i, count), Weighted ? load_some<OfF64>(pw + i, count) : Doubles{});
+      __builtin_memcpy(py + i, &e.low, sizeof(double) * static_cast<unsigned>(count));
+      note(i, count, e);
     }
   }
   return doubtful;
@@ -806,7 +827,7 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
   const auto at = [&](const typename T::Raw* p) {
     return unroll > 1 || count >= width ? T::load(p) : load_some<T>(p, count);
   };
-  const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) {
+  const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) __attribute__((always_inline)) {
     const std::int64_t end = start + fold_rows < rows ? start + fold_rows : rows;
     const auto step = [&](std::int64_t row, bool begins) {
       for (int j = 0; j < unroll; ++j) {
