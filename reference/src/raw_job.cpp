@@ -322,7 +322,7 @@ void RawJob::by_columns() {
                          shifts, to.members());
   };
 
-  enum Member { shift, slope, weight, low, high, member_count };
+  enum Member { shift, slope, weight, low, high, constant, error, member_count };
   Padded lines(channels, member_count);
   double* shifts = lines.member(shift);
   if (shift_of(0)) {
@@ -352,11 +352,13 @@ void RawJob::by_columns() {
     if (std::isfinite(one.moments.dd[0]))
       draw_usable(c, one);
     if (one.line) {
-      const double error = bytes == 2 ? one.line->float_error : one.line->error;
+      const double first_error = bytes == 2 ? one.line->float_error : one.line->error;
       lines.member(slope)[c] = one.line->slope;
       lines.member(weight)[c] = one.line->weight;
-      lines.member(low)[c] = one.line->constant - error;
-      lines.member(high)[c] = one.line->constant + error;
+      lines.member(low)[c] = one.line->constant - first_error;
+      lines.member(high)[c] = one.line->constant + first_error;
+      lines.member(constant)[c] = one.line->constant;
+      lines.member(error)[c] = one.line->error;
     }
   }
 
@@ -364,8 +366,8 @@ void RawJob::by_columns() {
     std::int64_t channel, row;
   };
   std::vector<std::vector<Open>> open(static_cast<std::size_t>(threads));
-  const Lines table{lines.member(shift), lines.member(slope), lines.member(weight), lines.member(low),
-                    lines.member(high)};
+  const Lines table{lines.member(shift), lines.member(slope),    lines.member(weight), lines.member(low),
+                    lines.member(high),  lines.member(constant), lines.member(error)};
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
     std::vector<std::int64_t>& doubtful = spaces_[static_cast<std::size_t>(thread)].open;
     doubtful.resize(static_cast<std::size_t>(channels * piece));

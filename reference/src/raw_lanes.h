@@ -50,8 +50,10 @@ struct Lines {
   const double* shift;
   const double* slope;
   const double* weight;
-  const double* low;   ///< constant - error
-  const double* high;  ///< constant + error
+  const double* low;       ///< constant - error, or - float_error where the test is in float
+  const double* high;      ///< constant + that
+  const double* constant;  ///< these two for the second test of the 16-bit formats, in double
+  const double* error;
 };
 
 /// Moments of many channels, by the member: each array is padded to a multiple of column_padding.

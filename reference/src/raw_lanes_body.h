@@ -6,6 +6,9 @@
 #include <immintrin.h>
 #endif
 
+// Sums by reference live in registers only where the loop around them sees all of their uses.
+#define NORMPROOF_INLINE __attribute__((always_inline))
+
 namespace normproof::reference::NORMPROOF_LANES {
 namespace {
 
@@ -140,8 +143,15 @@ struct InFloat {
   }
 };
 
+/// Both ends of the interval that holds the truth, rounded: where they are equal bits these are the answer.
+template <class Bits>
+struct Ends {
+  Bits low;
+  Bits differing;
+};
+
 /// Reads `width` values for the sums, a vector of its arithmetic for the test, or one; `narrow` gives stored
-/// bits.
+/// bits, `between` those of two ends.
 struct OfF32 {
   using Raw = float;
   using Bits = Words;
@@ -156,6 +166,7 @@ struct OfF32 {
   static Doubles read(const Raw* p) { return load(p); }
   static double one(Raw v) { return static_cast<double>(v); }
   static Bits narrow(Doubles v) { return (Bits) __builtin_convertvector(v, Floats); }
+  static Ends<Bits> between(Doubles low, Doubles high) { return {narrow(low), narrow(low) ^ narrow(high)}; }
 };
 
 struct OfF64 {
@@ -171,6 +182,7 @@ struct OfF64 {
   static Doubles read(const Raw* p) { return load(p); }
   static double one(Raw v) { return v; }
   static Bits narrow(Doubles v) { return (Bits)v; }
+  static Ends<Bits> between(Doubles low, Doubles high) { return {narrow(low), narrow(low) ^ narrow(high)}; }
 };
 
 /// The 16-bit formats are tested in float: half their digits are still to spare.
@@ -195,6 +207,13 @@ struct OfBf16 {
   static Bits narrow(Singles v) {
     const SingleBits w = (SingleBits)v;
     return __builtin_convertvector((w + 0x7fff + ((w >> 16) & 1)) >> 16, ManyHalves);
+  }
+  /// The truth is no end, so where both round alike no tie is between them, and any rounding to nearest will
+  /// do.
+  static Ends<Bits> between(Singles low, Singles high) {
+    const SingleBits a = (SingleBits)low + 0x8000;
+    const SingleBits b = (SingleBits)high + 0x8000;
+    return {__builtin_convertvector(a >> 16, ManyHalves), __builtin_convertvector((a ^ b) >> 16, ManyHalves)};
   }
 };
 
@@ -245,6 +264,7 @@ struct OfF16 {
     return r;
 #endif
   }
+  static Ends<Bits> between(Singles low, Singles high) { return {narrow(low), narrow(low) ^ narrow(high)}; }
 
 private:
   static double decode_half(std::uint16_t bits) {
@@ -622,19 +642,86 @@ inline void each_set(Bits v, std::int64_t count, const F& f) {
 #endif
 }
 
-/// Both ends of the interval that holds the truth, rounded; equal bits are the answer.
-template <class T>
-struct Ends {
-  typename T::Bits low, high;
+/// The lines of a vector of elements.
+template <class V>
+struct ColumnLines {
+  V shift, slope, weight, low, high;
 };
+
 template <class T, bool Weighted, bool Shifted = true, class V = typename T::Arithmetic::Vector>
-inline Ends<T> ends(V x, V w, V shift, V slope, V weight, V low, V high) {
+inline Ends<typename T::Bits> ends(V x, V w, V shift, V slope, V weight, V low, V high) {
   const V d = Shifted ? x - shift : x;
   if constexpr (Weighted) {
     low = fma(w, weight, low);
     high = fma(w, weight, high);
   }
-  return {T::narrow(fma(d, slope, low)), T::narrow(fma(d, slope, high))};
+  return T::between(fma(d, slope, low), fma(d, slope, high));
+}
+
+/// A float whose last bit tells that something was cut off: it rounds to 16 bits as v does. v is above
+/// 2^-126.
+inline Floats rounded_to_odd(Doubles v) {
+  constexpr std::int64_t rest = (std::int64_t{1} << 29) - 1;
+  const Longs bits = (Longs)v;
+  const Longs cut = (bits & rest) != 0;
+  return __builtin_convertvector((Doubles)((bits & ~rest) | (cut & (rest + 1))), Floats);
+}
+
+/// What the float test of 16-bit formats leaves, in double: a vector of the test is two here. Lines: those of
+/// `at` and of at + width.
+template <class T, bool Weighted, class LineAt>
+inline Ends<typename T::Bits> ends_in_double(const typename T::Raw* x, const typename T::Raw* w,
+                                             std::int64_t count, const LineAt& line_at) {
+  constexpr std::size_t lanes_of_one = T::Arithmetic::lanes;
+  typename T::Raw some_x[lanes_of_one] = {}, some_w[lanes_of_one] = {};
+  for (std::size_t k = 0; k < lanes_of_one; ++k)
+    if (static_cast<std::int64_t>(k) < count) {
+      some_x[k] = x[k];
+      if constexpr (Weighted)
+        some_w[k] = w[k];
+    }
+  Floats low[2], high[2];
+  Halves small[2];
+  for (std::size_t half = 0; half < 2; ++half) {
+    const ColumnLines<Doubles> line = line_at(half * width);
+    Doubles a = line.low;
+    Doubles b = line.high;
+    if constexpr (Weighted) {
+      const Doubles v = T::load(some_w + half * width);
+      a = fma(v, line.weight, a);
+      b = fma(v, line.weight, b);
+    }
+    const Doubles d = T::load(some_x + half * width) - line.shift;
+    a = fma(d, line.slope, a);
+    b = fma(d, line.slope, b);
+    low[half] = rounded_to_odd(a);
+    high[half] = rounded_to_odd(b);
+    small[half] = __builtin_convertvector(magnitude(a) < all(0x1p-120), Halves);
+  }
+  Singles whole_low, whole_high;
+  typename T::Bits open;
+  __builtin_memcpy(&whole_low, low, sizeof whole_low);
+  __builtin_memcpy(&whole_high, high, sizeof whole_high);
+  __builtin_memcpy(&open, small, sizeof open);
+  const typename T::Bits bits = T::narrow(whole_low);
+  return {bits, (bits ^ T::narrow(whole_high)) | open};
+}
+
+/// After the first test of a vector at x, left open by `differing`: the second where there is one; f(lane)
+/// for what stays open.
+template <class T, bool Weighted, class LineAt, class F>
+inline void after_doubt(typename T::Bits differing, const typename T::Raw* x, const typename T::Raw* w,
+                        typename T::Raw* y, std::int64_t count, const LineAt& line_at, const F& f) {
+  if constexpr (T::Arithmetic::lanes == float_width) {
+    if (!any_set(differing))
+      return;
+    const auto again = ends_in_double<T, Weighted>(x, w, count, line_at);
+    constexpr std::int64_t whole = T::Arithmetic::lanes;
+    __builtin_memcpy(y, &again.low,
+                     sizeof(typename T::Raw) * static_cast<unsigned>(count < whole ? count : whole));
+    differing = again.differing;
+  }
+  each_set(differing, count, f);
 }
 
 template <class T, bool Weighted, bool Shifted>
@@ -642,41 +729,49 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
                               typename T::Raw* y, const Rows& out, const Line& line, std::int64_t* open) {
   using A = typename T::Arithmetic;
   using V = typename A::Vector;
-  constexpr int unroll = 8;
   constexpr int lanes_of_one = A::lanes;
+  constexpr int unroll = 8;
+  constexpr bool seldom = lanes_of_one == width;  // then what differs is found again, not kept
   const V shift = A::same(line.shift);
   const V slope = A::same(line.slope);
   const V weight = A::same(line.weight);
   const double error = sizeof(V{}[0]) == sizeof(float) ? line.float_error : line.error;
   const V low = A::same(line.constant - error);
   const V high = A::same(line.constant + error);
+  const ColumnLines<Doubles> in_double{all(line.shift), all(line.slope), all(line.weight),
+                                       all(line.constant - line.error), all(line.constant + line.error)};
   std::int64_t doubtful = 0;
-  const auto note = [&](std::int64_t first, int count, const Ends<T>& e) {
-    each_set(e.low ^ e.high, count, [&](int k) { open[doubtful++] = first + k; });
-  };
   for (std::int64_t row = 0; row < in.rows; ++row) {
     const typename T::Raw* px = x + row * in.stride;
     const typename T::Raw* pw = Weighted ? w + row * in.stride : px;
     typename T::Raw* py = y + row * out.stride;
     const std::int64_t base = row * in.length;
     const std::int64_t ahead = row + 1 < in.rows ? out.stride : 0;
-    std::int64_t i = 0;
+    const auto note = [&](std::int64_t at, std::int64_t count, typename T::Bits differing) {
+      after_doubt<T, Weighted>(
+          differing, px + at, pw + at, py + at, count, [&](std::size_t) { return in_double; },
+          [&](int k) { open[doubtful++] = base + at + k; });
+    };
     const auto both = [&](std::int64_t at) {
       return ends<T, Weighted, Shifted>(T::read(px + at), Weighted ? T::read(pw + at) : V{}, shift, slope,
                                         weight, low, high);
     };
+    std::int64_t i = 0;
     for (; i + unroll * lanes_of_one <= in.length; i += unroll * lanes_of_one) {
       typename T::Bits any{};
+      typename T::Bits differing[unroll];
       prefetch<unroll * lanes_of_one>(py + i + ahead);
       for (int j = 0; j < unroll; ++j) {
-        const Ends<T> e = both(i + j * lanes_of_one);
-        any |= e.low ^ e.high;
+        const auto e = both(i + j * lanes_of_one);
+        any |= e.differing;
+        if constexpr (!seldom)
+          differing[j] = e.differing;
         __builtin_memcpy(py + i + j * lanes_of_one, &e.low, sizeof e.low);
       }
       if (any_set(any)) [[unlikely]]
-        for (int j = 0; j < unroll; ++j) {
-          note(base + i + j * lanes_of_one, lanes_of_one, both(i + j * lanes_of_one));
-        }
+        for (int j = 0; j < unroll; ++j)
+          note(i + j * lanes_of_one, lanes_of_one,
+               seldom ? both(i + j * lanes_of_one).differing : differing[j]);
     }
     for (; i < in.length; i += lanes_of_one) {
       const std::int64_t rest = in.length - i;
@@ -684,10 +779,10 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
       const auto some = [&](const typename T::Raw* p) {
         return count == lanes_of_one ? T::read(p) : read_part<T>(p, count);
       };
-      const Ends<T> e =
+      const auto e =
           ends<T, Weighted>(some(px + i), Weighted ? some(pw + i) : V{}, shift, slope, weight, low, high);
       __builtin_memcpy(py + i, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
-      note(base + i, count, e);
+      note(i, count, e.differing);
     }
   }
   return doubtful;
@@ -749,21 +844,21 @@ std::int64_t precise_elements(const double* x, const double* w, const Rows& in, 
         rest += slope.hi * d.lo;
       const Pairs s = two_sums(t.hi, p);
       rest = s.lo + (t.lo + rest);
-      return Ends<OfF64>{(Longs)(s.hi + (rest - wide)), (Longs)(s.hi + (rest + wide))};
+      return OfF64::between(s.hi + (rest - wide), s.hi + (rest + wide));
     };
-    const auto note = [&](std::int64_t first, std::int64_t count, const Ends<OfF64>& e) {
-      each_set(e.low ^ e.high, count, [&](int k) { open[doubtful++] = base + first + k; });
+    const auto note = [&](std::int64_t first, std::int64_t count, const Ends<Longs>& e) {
+      each_set(e.differing, count, [&](int k) { open[doubtful++] = base + first + k; });
     };
     constexpr int unroll = 4;
     std::int64_t i = 0;
     for (; i + unroll * width <= in.length; i += unroll * width) {
-      Ends<OfF64> e[unroll];
+      Ends<Longs> e[unroll];
       Longs any{};
       prefetch<unroll * width>(py + i + ahead);
       for (int j = 0; j < unroll; ++j) {
         const std::int64_t at = i + j * width;
         e[j] = both(OfF64::load(px + at), Weighted ? OfF64::load(pw + at) : Doubles{});
-        any |= e[j].low ^ e[j].high;
+        any |= e[j].differing;
         __builtin_memcpy(py + at, &e[j].low, sizeof e[j].low);
       }
       if (any_set(any)) [[unlikely]]
@@ -773,7 +868,7 @@ std::int64_t precise_elements(const double* x, const double* w, const Rows& in, 
     for (; i < in.length; i += width) {
       const std::int64_t rest = in.length - i;
       const std::int64_t count = rest < width ? rest : width;
-      const Ends<OfF64> e =
+      const Ends<Longs> e =
           both(load_some<OfF64>(px + i, count), Weighted ? load_some<OfF64>(pw + i, count) : Doubles{});
       __builtin_memcpy(py + i, &e.low, sizeof(double) * static_cast<unsigned>(count));
       note(i, count, e);
@@ -827,11 +922,16 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
   const auto at = [&](const typename T::Raw* p) {
     return unroll > 1 || count >= width ? T::load(p) : load_some<T>(p, count);
   };
-  const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) __attribute__((always_inline)) {
+  const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) NORMPROOF_INLINE {
     const std::int64_t end = start + fold_rows < rows ? start + fold_rows : rows;
-    const auto step = [&](std::int64_t row, bool begins) {
+    const auto step = [&](std::int64_t row, bool begins) NORMPROOF_INLINE {
       for (int j = 0; j < unroll; ++j) {
         const std::int64_t place = row * stride + first + j * width;
+        if (j % 2 == 0) {
+          __builtin_prefetch(x + place + column_depth * stride);
+          if constexpr (Weighted)
+            __builtin_prefetch(w + place + column_depth * stride);
+        }
         take<Weighted>(s[j], begins, most_d[j], most_w[j], at(x + place) - shift[j],
                        Weighted ? at(w + place) : Doubles{});
       }
@@ -840,7 +940,7 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
     for (std::int64_t row = start + 1; row < end; ++row)
       step(row, false);
   };
-  const auto join = [&](Partial<Weighted>(&a)[size], const Partial<Weighted>(&b)[size]) {
+  const auto join = [&](Partial<Weighted>(&a)[size], const Partial<Weighted>(&b)[size]) NORMPROOF_INLINE {
     for (int j = 0; j < unroll; ++j)
       a[j] = joined<Weighted>(a[j], b[j]);
   };
@@ -903,11 +1003,7 @@ void column_moments(const void* x, const void* w, std::int64_t rows, std::int64_
     sum_columns<T, false>(static_cast<const Raw*>(x), nullptr, rows, stride, channels, shifts, to);
 }
 
-/// The lines of a vector of channels.
-template <class V>
-struct ColumnLines {
-  V shift, slope, weight, low, high;
-};
+constexpr std::int64_t strip_rows = 16;  // lines stay in registers, rows in the cache
 
 /// `unroll` vectors of channels down the rows; the last may hold only `count` channels. Indices are
 /// row * channels + channel.
@@ -927,7 +1023,7 @@ inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw
   const auto both = [&](std::int64_t row, int j) {
     const std::int64_t at = row * in + c + j * A::lanes;
     const auto value = [&](const typename T::Raw* p) {
-      __builtin_prefetch(p + unroll * A::lanes);
+      __builtin_prefetch(p + strip_rows * in);
       return unroll > 1 || count >= A::lanes ? T::read(p) : read_part<T>(p, count);
     };
     return ends<T, Weighted>(value(x + at), Weighted ? value(w + at) : V{}, of[j].shift, of[j].slope,
@@ -937,8 +1033,9 @@ inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw
     typename T::Bits any{};
     for (int j = 0; j < unroll; ++j) {
       const auto e = both(row, j);
-      any |= e.low ^ e.high;
+      any |= e.differing;
       typename T::Raw* const to = y + row * out + c + j * A::lanes;
+      __builtin_prefetch(to + strip_rows * out);
       if (unroll > 1 || count >= A::lanes)
         __builtin_memcpy(to, &e.low, sizeof e.low);
       else
@@ -946,9 +1043,20 @@ inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw
     }
     if (any_set(any)) [[unlikely]]
       for (int j = 0; j < unroll; ++j) {
-        const auto e = both(row, j);
-        each_set(e.low ^ e.high, count,
-                 [&](int k) { open[doubtful++] = row * channels + c + j * A::lanes + k; });
+        const std::int64_t first = c + j * A::lanes;
+        after_doubt<T, Weighted>(
+            both(row, j).differing, x + row * in + first, Weighted ? w + row * in + first : nullptr,
+            y + row * out + first, count,
+            [&](std::size_t k) {
+              const auto at = [&](const double* of_lines) {
+                return doubles_at(of_lines + first + static_cast<std::int64_t>(k));
+              };
+              const Doubles constant = at(lines.constant);
+              const Doubles error = at(lines.error);
+              return ColumnLines<Doubles>{at(lines.shift), at(lines.slope), at(lines.weight),
+                                          constant - error, constant + error};
+            },
+            [&](int k) { open[doubtful++] = row * channels + first + k; });
       }
   }
   return doubtful;
@@ -958,12 +1066,11 @@ template <class T, bool Weighted>
 std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
                                  std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
                                  const Lines& lines, std::int64_t* open) {
-  constexpr std::int64_t together = 16;  // rows of a strip: lines stay in registers, rows in the cache
   constexpr std::int64_t lanes_of_one = T::Arithmetic::lanes;
   constexpr int unroll = 2;
   std::int64_t doubtful = 0;
-  for (std::int64_t row = 0; row < rows; row += together) {
-    const std::int64_t some = rows - row < together ? rows - row : together;
+  for (std::int64_t row = 0; row < rows; row += strip_rows) {
+    const std::int64_t some = rows - row < strip_rows ? rows - row : strip_rows;
     const typename T::Raw* px = x + row * in;
     const typename T::Raw* pw = Weighted ? w + row * in : nullptr;
     typename T::Raw* py = y + row * out;
