@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 namespace normproof::reference {
 
@@ -343,23 +344,32 @@ void RawJob::by_columns() {
     sum(k * piece, std::min(piece, n_ - k * piece), shifts, sums[static_cast<std::size_t>(thread)]);
   });
 
-  std::vector<Known> known(static_cast<std::size_t>(channels));
-  for (std::int64_t c = 0; c < channels; ++c) {
-    Known& one = known[static_cast<std::size_t>(c)];
+  const auto know_column = [&](std::int64_t c) {
+    Known one;
     one.shift = shifts[c];
     for (ColumnSums& own : sums)
       own.add_to(c, one.moments);
     if (std::isfinite(one.moments.dd[0]))
       draw_usable(c, one);
-    if (one.line) {
-      const double first_error = bytes == 2 ? one.line->float_error : one.line->error;
-      lines.member(slope)[c] = one.line->slope;
-      lines.member(weight)[c] = one.line->weight;
-      lines.member(low)[c] = one.line->constant - first_error;
-      lines.member(high)[c] = one.line->constant + first_error;
-      lines.member(constant)[c] = one.line->constant;
-      lines.member(error)[c] = one.line->error;
+    return one;
+  };
+  enum class Told : char { no, yes, nothing_known };
+  std::vector<Told> told(static_cast<std::size_t>(channels));
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const Known one = know_column(c);
+    Told& of_channel = told[static_cast<std::size_t>(c)];
+    if (!one.line) {
+      of_channel = Told::nothing_known;
+      continue;
     }
+    of_channel = put_results(c, one) ? Told::yes : Told::no;
+    const double first_error = bytes == 2 ? one.line->float_error : one.line->error;
+    lines.member(slope)[c] = one.line->slope;
+    lines.member(weight)[c] = one.line->weight;
+    lines.member(low)[c] = one.line->constant - first_error;
+    lines.member(high)[c] = one.line->constant + first_error;
+    lines.member(constant)[c] = one.line->constant;
+    lines.member(error)[c] = one.line->error;
   }
 
   struct Open {
@@ -384,41 +394,40 @@ void RawJob::by_columns() {
     }
   });
 
-  std::vector<std::vector<std::int64_t>> by_channel(static_cast<std::size_t>(channels));
+  // What is left, channel by channel; most have nothing.
+  std::map<std::int64_t, std::vector<std::int64_t>> rows_of;
+  for (std::int64_t c = 0; c < channels; ++c)
+    if (told[static_cast<std::size_t>(c)] != Told::yes)
+      rows_of[c];
   for (const auto& own : open)
     for (const Open& o : own)
-      by_channel[static_cast<std::size_t>(o.channel)].push_back(o.row);
-  const int finishers = channels >= 64 || n_ >= 4096 ? t_.threads : 1;
-  std::vector<Unsettled> of_channel(static_cast<std::size_t>(channels));
-  in_parallel(channels, finishers, [&](std::int64_t c, int thread) {
-    const auto at = static_cast<std::size_t>(c);
-    Known& one = known[at];
-    std::vector<std::int64_t>& rows = by_channel[at];
-    if (!one.line) {  // from the start, with a better shift
-      gather_and_solve(c, 1, thread);
-      of_channel[at].told = true;
+      rows_of[o.channel].push_back(o.row);
+  std::vector<Unsettled> doubtful;
+  for (auto& [c, rows] : rows_of)
+    doubtful.push_back({c, &rows, told[static_cast<std::size_t>(c)] == Told::yes, know_column(c)});
+  in_parallel(static_cast<std::int64_t>(doubtful.size()), t_.threads, [&](std::int64_t k, int thread) {
+    Unsettled& one = doubtful[static_cast<std::size_t>(k)];
+    if (!one.known.line) {  // from the start, with a better shift
+      gather_and_solve(one.channel, 1, thread);
+      one.told = true;
+      one.rows->clear();
       return;
     }
-    efforts_[static_cast<std::size_t>(thread)].retested += static_cast<std::int64_t>(rows.size());
-    const Channel v{view(x_places_, t_.x, c, {n_, 1, in}), view(w_places_, t_.w, c, {n_, 1, in}),
-                    view(y_places_, t_.y, c, {n_, 1, out})};
-    const std::int64_t left = retest(v, *one.line, rows.data(), static_cast<std::int64_t>(rows.size()));
-    rows.resize(static_cast<std::size_t>(left));
-    of_channel[at] = {c, &rows, put_results(c, one)};
+    efforts_[static_cast<std::size_t>(thread)].retested += static_cast<std::int64_t>(one.rows->size());
+    const Channel v{view(x_places_, t_.x, one.channel, {n_, 1, in}),
+                    view(w_places_, t_.w, one.channel, {n_, 1, in}),
+                    view(y_places_, t_.y, one.channel, {n_, 1, out})};
+    const auto left =
+        retest(v, *one.known.line, one.rows->data(), static_cast<std::int64_t>(one.rows->size()));
+    one.rows->resize(static_cast<std::size_t>(left));
   });
-  std::vector<Unsettled> unsettled;
-  for (const Unsettled& u : of_channel)
-    if (!u.told || (u.rows != nullptr && !u.rows->empty()))
-      unsettled.push_back(u);
+  std::erase_if(doubtful, [](const Unsettled& one) { return one.told && one.rows->empty(); });
   constexpr std::size_t at_once = 64;
-  for (std::size_t first = 0; first < unsettled.size(); first += at_once)
-    settle_columns(
-        {unsettled.begin() + static_cast<std::ptrdiff_t>(first),
-         unsettled.begin() + static_cast<std::ptrdiff_t>(std::min(first + at_once, unsettled.size()))},
-        known);
+  for (std::size_t first = 0; first < doubtful.size(); first += at_once)
+    settle_columns(std::span(doubtful).subspan(first, std::min(at_once, doubtful.size() - first)));
 }
 
-void RawJob::settle_columns(const std::vector<Unsettled>& unsettled, std::vector<Known>& known) {
+void RawJob::settle_columns(std::span<Unsettled> unsettled) {
   std::vector<std::int64_t> channels;
   for (const Unsettled& u : unsettled)
     channels.push_back(u.channel);
@@ -433,13 +442,12 @@ void RawJob::settle_columns(const std::vector<Unsettled>& unsettled, std::vector
       w_places_.gather_columns(t_.w, channels, k * some, end, w.data(), pitch);
   });
   in_parallel(count, t_.threads, [&](std::int64_t k, int thread) {
-    const Unsettled& u = unsettled[static_cast<std::size_t>(k)];
+    Unsettled& u = unsettled[static_cast<std::size_t>(k)];
     const Rows run{1, n_, n_};
     const Channel v{{x.data() + k * pitch, run},
                     {t_.w == nullptr ? nullptr : w.data() + k * pitch, run},
                     view(y_places_, t_.y, u.channel, {n_, 1, *y_places_.columns()})};
-    finish_precisely(u.channel, v, known[static_cast<std::size_t>(u.channel)], u.rows->data(),
-                     static_cast<std::int64_t>(u.rows->size()), u.told,
+    finish_precisely(u.channel, v, u.known, u.rows->data(), static_cast<std::int64_t>(u.rows->size()), u.told,
                      spaces_[static_cast<std::size_t>(thread)], efforts_[static_cast<std::size_t>(thread)]);
   });
 }
