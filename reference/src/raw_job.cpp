@@ -256,17 +256,37 @@ void RawJob::gather_and_solve(std::int64_t first, std::int64_t count, int thread
 namespace {
 
 /// Per-channel numbers, padded for the vectors.
+template <class Number>
 class Padded {
 public:
   Padded(std::int64_t channels, std::size_t members)
       : size_(
             static_cast<std::size_t>((channels + 2 * column_padding - 1) / column_padding * column_padding)),
         values_(size_ * members) {}
-  double* member(std::size_t k) { return values_.data() + k * size_; }
+  Number* member(std::size_t k) { return values_.data() + k * size_; }
 
 private:
   std::size_t size_;
-  std::vector<double> values_;
+  std::vector<Number> values_;
+};
+
+/// The lines of all channels as the first test reads them.
+template <class Number>
+class PaddedLines {
+public:
+  explicit PaddedLines(std::int64_t channels) : values_(channels, 5) {}
+  void put(std::int64_t c, const Line& line, double error) {
+    const double members[] = {line.shift, line.slope, line.weight, line.constant - error,
+                              line.constant + error};
+    for (std::size_t k = 0; k < 5; ++k)
+      values_.member(k)[c] = static_cast<Number>(members[k]);
+  }
+  LineArrays<Number> arrays() {
+    return {values_.member(0), values_.member(1), values_.member(2), values_.member(3), values_.member(4)};
+  }
+
+private:
+  Padded<Number> values_;
 };
 
 /// The sums of all channels over some of the rows.
@@ -298,7 +318,7 @@ public:
   }
 
 private:
-  Padded values_;
+  Padded<double> values_;
 };
 
 }  // namespace
@@ -323,9 +343,10 @@ void RawJob::by_columns() {
                          shifts, to.members());
   };
 
-  enum Member { shift, slope, weight, low, high, constant, error, member_count };
-  Padded lines(channels, member_count);
-  double* shifts = lines.member(shift);
+  Padded<double> shift(channels, 1);
+  double* const shifts = shift.member(0);
+  PaddedLines<double> lines(channels);
+  PaddedLines<float> float_lines(bytes == 2 ? channels : 0);
   if (shift_of(0)) {
     for (std::int64_t c = 0; c < channels; ++c)
       shifts[c] = *shift_of(c);
@@ -363,21 +384,16 @@ void RawJob::by_columns() {
       continue;
     }
     of_channel = put_results(c, one) ? Told::yes : Told::no;
-    const double first_error = bytes == 2 ? one.line->float_error : one.line->error;
-    lines.member(slope)[c] = one.line->slope;
-    lines.member(weight)[c] = one.line->weight;
-    lines.member(low)[c] = one.line->constant - first_error;
-    lines.member(high)[c] = one.line->constant + first_error;
-    lines.member(constant)[c] = one.line->constant;
-    lines.member(error)[c] = one.line->error;
+    lines.put(c, *one.line, one.line->error);
+    if (bytes == 2)
+      float_lines.put(c, *one.line, one.line->float_error);
   }
 
   struct Open {
     std::int64_t channel, row;
   };
   std::vector<std::vector<Open>> open(static_cast<std::size_t>(threads));
-  const Lines table{lines.member(shift), lines.member(slope),    lines.member(weight), lines.member(low),
-                    lines.member(high),  lines.member(constant), lines.member(error)};
+  const Lines table{lines.arrays(), float_lines.arrays()};
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
     std::vector<std::int64_t>& doubtful = spaces_[static_cast<std::size_t>(thread)].open;
     doubtful.resize(static_cast<std::size_t>(channels * piece));

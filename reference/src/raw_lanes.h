@@ -46,14 +46,17 @@ struct Line {
 };
 
 /// Lines of many channels, by the member (padded): what the columns read.
+template <class Number>
+struct LineArrays {
+  const Number* shift;
+  const Number* slope;
+  const Number* weight;
+  const Number* low;   ///< constant - error (in float: - float_error)
+  const Number* high;  ///< constant + it
+};
 struct Lines {
-  const double* shift;
-  const double* slope;
-  const double* weight;
-  const double* low;       ///< constant - error, or - float_error where the test is in float
-  const double* high;      ///< constant + that
-  const double* constant;  ///< these two for the second test of the 16-bit formats, in double
-  const double* error;
+  LineArrays<double> in_double;
+  LineArrays<float> in_float;  ///< of the 16-bit formats alone
 };
 
 /// Moments of many channels, by the member: each array is padded to a multiple of column_padding.

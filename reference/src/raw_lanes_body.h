@@ -31,7 +31,6 @@ constexpr int float_width = 2 * width;
 typedef float Singles __attribute__((vector_size(4 * float_width)));
 typedef std::uint32_t SingleBits __attribute__((vector_size(4 * float_width)));
 typedef std::uint16_t ManyHalves __attribute__((vector_size(2 * float_width)));
-typedef double ManyDoubles __attribute__((vector_size(8 * float_width)));
 
 inline Doubles all(double v) {
   return v - Doubles{};
@@ -126,21 +125,11 @@ struct InDouble {
   using Vector = Doubles;
   static constexpr int lanes = width;
   static Vector same(double v) { return all(v); }
-  static Vector of(const double* p) {
-    Vector v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return v;
-  }
 };
 struct InFloat {
   using Vector = Singles;
   static constexpr int lanes = float_width;
   static Vector same(double v) { return static_cast<float>(v) - Vector{}; }
-  static Vector of(const double* p) {
-    ManyDoubles v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, Singles);
-  }
 };
 
 /// Both ends of the interval that holds the truth, rounded: where they are equal bits these are the answer.
@@ -644,7 +633,7 @@ inline void each_set(Bits v, std::int64_t count, const F& f) {
 
 /// The lines of a vector of elements.
 template <class V>
-struct ColumnLines {
+struct VectorLine {
   V shift, slope, weight, low, high;
 };
 
@@ -683,7 +672,7 @@ inline Ends<typename T::Bits> ends_in_double(const typename T::Raw* x, const typ
   Floats low[2], high[2];
   Halves small[2];
   for (std::size_t half = 0; half < 2; ++half) {
-    const ColumnLines<Doubles> line = line_at(half * width);
+    const VectorLine<Doubles> line = line_at(half * width);
     Doubles a = line.low;
     Doubles b = line.high;
     if constexpr (Weighted) {
@@ -738,8 +727,8 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
   const double error = sizeof(V{}[0]) == sizeof(float) ? line.float_error : line.error;
   const V low = A::same(line.constant - error);
   const V high = A::same(line.constant + error);
-  const ColumnLines<Doubles> in_double{all(line.shift), all(line.slope), all(line.weight),
-                                       all(line.constant - line.error), all(line.constant + line.error)};
+  const VectorLine<Doubles> in_double{all(line.shift), all(line.slope), all(line.weight),
+                                      all(line.constant - line.error), all(line.constant + line.error)};
   std::int64_t doubtful = 0;
   for (std::int64_t row = 0; row < in.rows; ++row) {
     const typename T::Raw* px = x + row * in.stride;
@@ -927,11 +916,6 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
     const auto step = [&](std::int64_t row, bool begins) NORMPROOF_INLINE {
       for (int j = 0; j < unroll; ++j) {
         const std::int64_t place = row * stride + first + j * width;
-        if (j % 2 == 0) {
-          __builtin_prefetch(x + place + column_depth * stride);
-          if constexpr (Weighted)
-            __builtin_prefetch(w + place + column_depth * stride);
-        }
         take<Weighted>(s[j], begins, most_d[j], most_w[j], at(x + place) - shift[j],
                        Weighted ? at(w + place) : Doubles{});
       }
@@ -1003,62 +987,65 @@ void column_moments(const void* x, const void* w, std::int64_t rows, std::int64_
     sum_columns<T, false>(static_cast<const Raw*>(x), nullptr, rows, stride, channels, shifts, to);
 }
 
-constexpr std::int64_t strip_rows = 16;  // lines stay in registers, rows in the cache
+template <class V, class Number>
+inline VectorLine<V> line_at(const LineArrays<Number>& lines, std::int64_t c) {
+  const auto at = [&](const Number* p) {
+    V v;
+    __builtin_memcpy(&v, p + c, sizeof v);
+    return v;
+  };
+  return {at(lines.shift), at(lines.slope), at(lines.weight), at(lines.low), at(lines.high)};
+}
 
-/// `unroll` vectors of channels down the rows; the last may hold only `count` channels. Indices are
-/// row * channels + channel.
-template <class T, bool Weighted, int unroll>
-inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
-                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
-                                 std::int64_t c, std::int64_t count, const Lines& lines, std::int64_t* open) {
+/// `deep` rows of all channels, a vector of channels at a time: its lines are read once for all rows, and
+/// every row is walked from end to end. Indices are row * channels + channel.
+template <class T, bool Weighted, int deep>
+inline std::int64_t elements_of_deep(const typename T::Raw* x, const typename T::Raw* w, std::int64_t in,
+                                     typename T::Raw* y, std::int64_t out, std::int64_t channels,
+                                     const Lines& lines, std::int64_t* open) {
   using A = typename T::Arithmetic;
   using V = typename A::Vector;
-  ColumnLines<V> of[static_cast<std::size_t>(unroll)];
-  for (int j = 0; j < unroll; ++j) {
-    const std::int64_t at = c + j * A::lanes;
-    of[j] = {A::of(lines.shift + at), A::of(lines.slope + at), Weighted ? A::of(lines.weight + at) : V{},
-             A::of(lines.low + at), A::of(lines.high + at)};
-  }
+  const auto& first_lines = [&]() -> const auto& {
+    if constexpr (A::lanes == width)
+      return lines.in_double;
+    else
+      return lines.in_float;
+  }();
   std::int64_t doubtful = 0;
-  const auto both = [&](std::int64_t row, int j) {
-    const std::int64_t at = row * in + c + j * A::lanes;
+  const auto cell = [&](std::int64_t c, std::int64_t count) NORMPROOF_INLINE {
+    const VectorLine<V> line = line_at<V>(first_lines, c);
     const auto value = [&](const typename T::Raw* p) {
-      __builtin_prefetch(p + strip_rows * in);
-      return unroll > 1 || count >= A::lanes ? T::read(p) : read_part<T>(p, count);
+      return count >= A::lanes ? T::read(p) : read_part<T>(p, count);
     };
-    return ends<T, Weighted>(value(x + at), Weighted ? value(w + at) : V{}, of[j].shift, of[j].slope,
-                             of[j].weight, of[j].low, of[j].high);
-  };
-  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto both = [&](std::int64_t row) {
+      return ends<T, Weighted>(value(x + row * in + c), Weighted ? value(w + row * in + c) : V{}, line.shift,
+                               line.slope, line.weight, line.low, line.high);
+    };
     typename T::Bits any{};
-    for (int j = 0; j < unroll; ++j) {
-      const auto e = both(row, j);
+    for (int row = 0; row < deep; ++row) {
+      const auto e = both(row);
       any |= e.differing;
-      typename T::Raw* const to = y + row * out + c + j * A::lanes;
-      __builtin_prefetch(to + strip_rows * out);
-      if (unroll > 1 || count >= A::lanes)
+      typename T::Raw* const to = y + row * out + c;
+      if (count >= A::lanes)
         __builtin_memcpy(to, &e.low, sizeof e.low);
       else
         __builtin_memcpy(to, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
     }
-    if (any_set(any)) [[unlikely]]
-      for (int j = 0; j < unroll; ++j) {
-        const std::int64_t first = c + j * A::lanes;
-        after_doubt<T, Weighted>(
-            both(row, j).differing, x + row * in + first, Weighted ? w + row * in + first : nullptr,
-            y + row * out + first, count,
-            [&](std::size_t k) {
-              const auto at = [&](const double* of_lines) {
-                return doubles_at(of_lines + first + static_cast<std::int64_t>(k));
-              };
-              const Doubles constant = at(lines.constant);
-              const Doubles error = at(lines.error);
-              return ColumnLines<Doubles>{at(lines.shift), at(lines.slope), at(lines.weight),
-                                          constant - error, constant + error};
-            },
-            [&](int k) { open[doubtful++] = row * channels + first + k; });
-      }
-  }
+    if (!any_set(any)) [[likely]]
+      return;
+    const auto in_double = [&](std::size_t k) {
+      return line_at<Doubles>(lines.in_double, c + static_cast<std::int64_t>(k));
+    };
+    for (int row = 0; row < deep; ++row)
+      after_doubt<T, Weighted>(both(row).differing, x + row * in + c, Weighted ? w + row * in + c : nullptr,
+                               y + row * out + c, count, in_double,
+                               [&](int k) { open[doubtful++] = row * channels + c + k; });
+  };
+  std::int64_t c = 0;
+  for (; c + A::lanes <= channels; c += A::lanes)
+    cell(c, A::lanes);
+  if (c < channels)
+    cell(c, channels - c);
   return doubtful;
 }
 
@@ -1066,25 +1053,21 @@ template <class T, bool Weighted>
 std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
                                  std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
                                  const Lines& lines, std::int64_t* open) {
-  constexpr std::int64_t lanes_of_one = T::Arithmetic::lanes;
-  constexpr int unroll = 2;
+  constexpr int deep = 4;
+  const Lines own = lines;  // the stores cannot change these
   std::int64_t doubtful = 0;
-  for (std::int64_t row = 0; row < rows; row += strip_rows) {
-    const std::int64_t some = rows - row < strip_rows ? rows - row : strip_rows;
-    const typename T::Raw* px = x + row * in;
-    const typename T::Raw* pw = Weighted ? w + row * in : nullptr;
-    typename T::Raw* py = y + row * out;
-    const std::int64_t before = doubtful;
-    std::int64_t c = 0;
-    for (; c + unroll * lanes_of_one <= channels; c += unroll * lanes_of_one)
-      doubtful += column_strip<T, Weighted, unroll>(px, pw, some, in, py, out, channels, c, lanes_of_one,
-                                                    lines, open + doubtful);
-    for (; c < channels; c += lanes_of_one)
-      doubtful += column_strip<T, Weighted, 1>(px, pw, some, in, py, out, channels, c, channels - c, lines,
-                                               open + doubtful);
-    for (std::int64_t k = before; k < doubtful; ++k)
-      open[k] += row * channels;
-  }
+  std::int64_t row = 0;
+  const auto walk = [&](auto elements, int some) {
+    for (; row + some <= rows; row += some) {
+      const std::int64_t found = elements(x + row * in, Weighted ? w + row * in : nullptr, in, y + row * out,
+                                          out, channels, own, open + doubtful);
+      for (std::int64_t k = 0; k < found; ++k)
+        open[doubtful + k] += row * channels;
+      doubtful += found;
+    }
+  };
+  walk(elements_of_deep<T, Weighted, deep>, deep);
+  walk(elements_of_deep<T, Weighted, 1>, 1);
   return doubtful;
 }
 

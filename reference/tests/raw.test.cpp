@@ -215,15 +215,16 @@ Made made_by(const RawLanes& lanes_of_format, const Format& format, const Stored
   const Rows run{1, n, n};
   made.open_rows.resize(static_cast<std::size_t>(lanes_of_format.row_elements(
       data(x), weights, run, made.rows.data(), run, line, made.open_rows.data())));
-  std::vector<double> columns[7];
-  const double error = format.bytes == 2 ? line.float_error : line.error;
-  const double of_line[] = {
-      line.shift,    line.slope, line.weight, line.constant - error, line.constant + error,
-      line.constant, line.error};
-  for (std::size_t k = 0; k < 7; ++k)
-    columns[k].assign(64, of_line[k]);
-  const Lines lines{columns[0].data(), columns[1].data(), columns[2].data(), columns[3].data(),
-                    columns[4].data(), columns[5].data(), columns[6].data()};
+  const auto arrays = [&]<class Number>(std::array<std::vector<Number>, 5>& to, double error) {
+    const double of_line[] = {line.shift, line.slope, line.weight, line.constant - error,
+                              line.constant + error};
+    for (std::size_t k = 0; k < 5; ++k)
+      to[k].assign(64, static_cast<Number>(of_line[k]));
+    return LineArrays<Number>{to[0].data(), to[1].data(), to[2].data(), to[3].data(), to[4].data()};
+  };
+  std::array<std::vector<double>, 5> in_double;
+  std::array<std::vector<float>, 5> in_float;
+  const Lines lines{arrays(in_double, line.error), arrays(in_float, line.float_error)};
   made.open_columns.resize(static_cast<std::size_t>(
       lanes_of_format.column_elements(data(x), weights, rows, channels, made.columns.data(), channels,
                                       channels, lines, made.open_columns.data())));
