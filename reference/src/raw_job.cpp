@@ -218,6 +218,16 @@ void RawJob::by_definition(std::int64_t c, const Channel& v, std::int64_t* open,
 
 // --- the three walks ---
 
+namespace {
+
+/// Bytes between runs that are filled side by side: an odd number of cache lines, or they would all meet in
+/// the same few places of a cache.
+std::int64_t spread_pitch(std::int64_t bytes) {
+  return ((bytes + 63) / 64 | 1) * 64;
+}
+
+}  // namespace
+
 void RawJob::by_rows() {
   in_parallel(t_.shape.channels, t_.threads, [&](std::int64_t c, int thread) {
     channel(c,
@@ -237,7 +247,7 @@ void RawJob::by_gathering() {
 }
 
 void RawJob::gather_and_solve(std::int64_t first, std::int64_t count, int thread) {
-  const std::int64_t pitch = n_ * t_.data.bytes;
+  const std::int64_t pitch = spread_pitch(n_ * t_.data.bytes);
   const auto size = static_cast<std::size_t>(pitch * count);
   const Rows run{1, n_, n_};
   std::vector<char> x(size), w(t_.w == nullptr ? 0 : size), y(size);
@@ -448,7 +458,7 @@ void RawJob::settle_columns(std::span<Unsettled> unsettled) {
   for (const Unsettled& u : unsettled)
     channels.push_back(u.channel);
   const auto count = static_cast<std::int64_t>(channels.size());
-  const std::int64_t pitch = n_ * t_.data.bytes;
+  const std::int64_t pitch = spread_pitch(n_ * t_.data.bytes);
   std::vector<char> x(static_cast<std::size_t>(pitch * count)), w(t_.w == nullptr ? 0 : x.size());
   constexpr std::int64_t some = 2048;
   in_parallel((n_ + some - 1) / some, t_.threads, [&](std::int64_t k, int) {
