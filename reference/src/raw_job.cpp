@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <map>
 
 namespace normproof::reference {
@@ -229,10 +230,14 @@ std::int64_t spread_pitch(std::int64_t bytes) {
 }  // namespace
 
 void RawJob::by_rows() {
+  constexpr std::int64_t beyond_caches = std::int64_t{1} << 25;
+  Rows out = *y_places_.rows();
+  out.past_cache = t_.shape.elements() * t_.data.bytes > beyond_caches &&
+                   reinterpret_cast<std::uintptr_t>(t_.y) % static_cast<std::uintptr_t>(t_.data.bytes) == 0;
   in_parallel(t_.shape.channels, t_.threads, [&](std::int64_t c, int thread) {
     channel(c,
             {view(x_places_, t_.x, c, *x_places_.rows()), view(w_places_, t_.w, c, *w_places_.rows()),
-             view(y_places_, t_.y, c, *y_places_.rows())},
+             view(y_places_, t_.y, c, out)},
             thread);
   });
 }

@@ -74,6 +74,7 @@ struct ColumnMoments {
 /// Runs of consecutive values: `rows` of them, each `length` long and `stride` values after the one before.
 struct Rows {
   std::int64_t rows, length, stride;
+  bool past_cache = false;  ///< of results: so many that none is still in a cache when it is read
 };
 
 struct RawLanes {

@@ -318,6 +318,34 @@ inline void prefetch(const Raw* p) {
     __builtin_prefetch(reinterpret_cast<const char*>(p) + at);
 }
 
+/// Stores that do not read the line first, for results that no cache would keep; p is aligned.
+template <class Raw, class Bits>
+inline void store_past_cache(Raw* p, const Bits& v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof v == 64)
+    return _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof v == 32)
+    return _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+  else if constexpr (sizeof v == 16)
+    return _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#endif
+  __builtin_memcpy(p, &v, sizeof v);
+}
+/// Before other threads may read what was stored so.
+inline void finish_past_cache() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
+/// Values from p to the next cache line.
+template <class Raw>
+inline std::int64_t to_cache_line(const Raw* p) {
+  const auto beyond = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(p) % 64);
+  return (64 - beyond) % 64 / static_cast<std::int64_t>(sizeof(Raw));
+}
+
 // --- sums along rows ---
 
 /// Partial sums in plain doubles. With weights the sum of d is not wanted, and d^2 and w^2 are but norms.
@@ -746,34 +774,47 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
                                         weight, low, high);
     };
     std::int64_t i = 0;
+    const auto few = [&](std::int64_t end) {
+      while (i < end) {
+        const std::int64_t rest = end - i;
+        const int count = rest < lanes_of_one ? static_cast<int>(rest) : lanes_of_one;
+        const auto some = [&](const typename T::Raw* p) {
+          return count == lanes_of_one ? T::read(p) : read_part<T>(p, count);
+        };
+        const auto e =
+            ends<T, Weighted>(some(px + i), Weighted ? some(pw + i) : V{}, shift, slope, weight, low, high);
+        __builtin_memcpy(py + i, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
+        note(i, count, e.differing);
+        i += count;
+      }
+    };
+    if (out.past_cache) {
+      const std::int64_t before = to_cache_line(py);
+      few(before < in.length ? before : in.length);
+    }
     for (; i + unroll * lanes_of_one <= in.length; i += unroll * lanes_of_one) {
       typename T::Bits any{};
       typename T::Bits differing[unroll];
-      prefetch<unroll * lanes_of_one>(py + i + ahead);
+      if (!out.past_cache)
+        prefetch<unroll * lanes_of_one>(py + i + ahead);
       for (int j = 0; j < unroll; ++j) {
         const auto e = both(i + j * lanes_of_one);
         any |= e.differing;
         if constexpr (!seldom)
           differing[j] = e.differing;
-        __builtin_memcpy(py + i + j * lanes_of_one, &e.low, sizeof e.low);
+        if (out.past_cache)
+          store_past_cache(py + i + j * lanes_of_one, e.low);
+        else
+          __builtin_memcpy(py + i + j * lanes_of_one, &e.low, sizeof e.low);
       }
       if (any_set(any)) [[unlikely]]
         for (int j = 0; j < unroll; ++j)
           note(i + j * lanes_of_one, lanes_of_one,
                seldom ? both(i + j * lanes_of_one).differing : differing[j]);
     }
-    for (; i < in.length; i += lanes_of_one) {
-      const std::int64_t rest = in.length - i;
-      const int count = rest < lanes_of_one ? static_cast<int>(rest) : lanes_of_one;
-      const auto some = [&](const typename T::Raw* p) {
-        return count == lanes_of_one ? T::read(p) : read_part<T>(p, count);
-      };
-      const auto e =
-          ends<T, Weighted>(some(px + i), Weighted ? some(pw + i) : V{}, shift, slope, weight, low, high);
-      __builtin_memcpy(py + i, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
-      note(i, count, e.differing);
-    }
+    few(in.length);
   }
+  finish_past_cache();
   return doubtful;
 }
 

@@ -215,6 +215,13 @@ Made made_by(const RawLanes& lanes_of_format, const Format& format, const Stored
   const Rows run{1, n, n};
   made.open_rows.resize(static_cast<std::size_t>(lanes_of_format.row_elements(
       data(x), weights, run, made.rows.data(), run, line, made.open_rows.data())));
+  // The same past the cache, from a place that no vector is aligned to.
+  std::vector<unsigned char> past(x.bytes.size() + static_cast<std::size_t>(format.bytes));
+  std::vector<std::int64_t> open_past(static_cast<std::size_t>(n));
+  open_past.resize(static_cast<std::size_t>(lanes_of_format.row_elements(
+      data(x), weights, run, past.data() + format.bytes, {1, n, n, true}, line, open_past.data())));
+  EXPECT_TRUE(open_past == made.open_rows);
+  EXPECT_TRUE(std::equal(made.rows.begin(), made.rows.end(), past.begin() + format.bytes));
   const auto arrays = [&]<class Number>(std::array<std::vector<Number>, 5>& to, double error) {
     const double of_line[] = {line.shift, line.slope, line.weight, line.constant - error,
                               line.constant + error};
