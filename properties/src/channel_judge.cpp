@@ -11,12 +11,6 @@ namespace normproof::properties {
 
 using reference::DoubleDouble;
 
-double quotient(double measured, double permitted) {
-  if (measured == 0 || std::isinf(permitted))  // an infinite bound says nothing, not even of a NaN
-    return 0;
-  return permitted > 0 ? measured / permitted : infinity;
-}
-
 bool holds_nan(const double* values, std::int64_t count) {
   return std::any_of(values, values + count, [](double v) { return std::isnan(v); });
 }
@@ -95,7 +89,11 @@ ChannelJudge::ChannelJudge(const Case& c, const reference::Truth& truth, const i
       facts_(truth.channels[static_cast<std::size_t>(channel)]),
       verdict_(verdict),
       standards_(standards(c.problem, facts_.n, gate, seen.claims)),
-      arithmetic_(reduction(Grade::tree, 1, c.problem.accumulator())) {}
+      arithmetic_(reduction(Grade::tree, 1, c.problem.accumulator())) {
+  for (std::size_t k = 0; k < standards_.size(); ++k)
+    if (standards_[k].claim || standards_[k].gates)
+      counted_.push_back(k);
+}
 
 Reading ChannelJudge::reading(Output output, std::int64_t i) const {
   const std::int64_t first = per_element(output) ? channel_ * problem().shape.per_channel() : channel_;
@@ -164,25 +162,39 @@ void ChannelJudge::weigh_bounds(Stage& stage, const std::string& clause, Output 
   for (Extreme& slot : evidence[static_cast<std::size_t>(Grade::correctly_rounded)])
     note(slot, rounded ? 0 : infinity, clause, output, i, r, measured, 0);
 
+  const std::size_t count = standards_.size();
+  ratios_.resize(count);
+  for (std::size_t k = 0; k < count; ++k)
+    ratios_[k] = quotient(measured, bounds_[k]);
+  // Most readings are worse than none before them, so the evidence, which is wide, is left alone.
+  const auto see = [&](std::size_t k) {
+    const Standard& s = standards_[k];
+    return s.claim ? infinity
+                   : note(evidence[s.grade][s.klass], ratios_[k], clause, output, i, r, measured, bounds_[k]);
+  };
+  if (stage.evident.empty()) {
+    for (std::size_t k = 0; k < count; ++k)
+      stage.evident.push_back(see(k));
+  } else {
+    for (std::size_t k = 0; k < count; ++k)
+      if (ratios_[k] > stage.evident[k])
+        stage.evident[k] = see(k);
+  }
+
   double least = infinity;
   double allowed = 0;
   double claim = infinity;
   double claimed = 0;
   bool claims = false;
-  for (std::size_t k = 0; k < standards_.size(); ++k) {
-    const Standard& s = standards_[k];
-    const double ratio = quotient(measured, bounds_[k]);
-    if (s.claim) {
+  for (const std::size_t k : counted_) {
+    if (standards_[k].claim) {
       claims = true;
-      claim = std::min(claim, ratio);
+      claim = std::min(claim, ratios_[k]);
       claimed = std::max(claimed, bounds_[k]);
       continue;
     }
-    note(evidence[s.grade][s.klass], ratio, clause, output, i, r, measured, bounds_[k]);
-    if (!s.gates)
-      continue;
     stage.unprovable = stage.unprovable || std::isinf(bounds_[k]);
-    least = std::min(least, ratio);
+    least = std::min(least, ratios_[k]);
     allowed = std::max(allowed, bounds_[k]);
   }
   if (gate_.grade == Grade::correctly_rounded) {
@@ -199,15 +211,16 @@ void ChannelJudge::weigh_bounds(Stage& stage, const std::string& clause, Output 
   }
 }
 
-void ChannelJudge::note(Extreme& slot, double ratio, const std::string& clause, Output output, std::int64_t i,
-                        const Reading& r, double measured, double permitted) {
+double ChannelJudge::note(Extreme& slot, double ratio, const std::string& clause, Output output,
+                          std::int64_t i, const Reading& r, double measured, double permitted) {
   if (!verdict_.gates)
-    return;
+    return infinity;
   if (slot.seen && ratio <= slot.ratio)
-    return;
+    return slot.ratio;
   slot = {ratio, true, {}};
   if (ratio > 0)
     slot.at = judgement(clause, output, i, r, measured, permitted);
+  return slot.ratio;
 }
 
 void ChannelJudge::conclude(const Stage& stage, std::initializer_list<Output> depends_on) {

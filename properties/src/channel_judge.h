@@ -6,7 +6,9 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +17,12 @@
 #include "normproof/reference/double_double.h"
 
 namespace normproof::properties {
+
+inline double quotient(double measured, double permitted) {
+  if (measured == 0 || std::isinf(permitted))  // an infinite bound says nothing, not even of a NaN
+    return 0;
+  return permitted > 0 ? measured / permitted : std::numeric_limits<double>::infinity();
+}
 
 /// A grade and class that exist, or a class that the kernel's claims admit.
 struct Standard {
@@ -54,6 +62,7 @@ struct Stage {
   std::optional<Judgement> link;  ///< the link's worst judgement; absent when there is nothing to link to
   double claim_ratio = 0;
   Judgement claim;
+  std::vector<double> evident;  ///< by standard, the ratio that the evidence holds already; empty at first
 };
 
 class ChannelJudge {
@@ -97,14 +106,14 @@ protected:
 private:
   void weigh_bounds(Stage& stage, const std::string& clause, Output output, std::int64_t i, const Reading& r,
                     double measured);
-  void note(Extreme& slot, double ratio, const std::string& clause, Output output, std::int64_t i,
-            const Reading& r, double measured, double permitted);
+  /// The evidence of one grade and class after one more ratio, and what it holds then.
+  double note(Extreme& slot, double ratio, const std::string& clause, Output output, std::int64_t i,
+              const Reading& r, double measured, double permitted);
 
-  std::vector<double> bounds_;
+  std::vector<double> bounds_, ratios_;  ///< of the reading at hand, by standard
+  std::vector<std::size_t> counted_;     ///< the standards of gate and claims
   std::array<bool, output_count> failed_{};
 };
-
-double quotient(double measured, double permitted);
 
 /// Whether one of `count` values is a NaN: what only infinities leave open, a NaN does not (BN-FWD-13,
 /// BN-BWD-11).

@@ -197,6 +197,14 @@ private:
       link_bound =
           permitted_y_link(set_, *mean, *invstd, arithmetic_, gate_.folded ? Form::folded : Form::centred);
 
+    // Every element meets all standards: their bounds lie close together.
+    std::vector<LinearBound> of_y;
+    std::vector<char> open;
+    for (const Permitted& p : permitted_) {
+      of_y.push_back(p.y);
+      open.push_back(static_cast<char>(root_of_roundings(p)));
+    }
+
     bool informative = false;
     bool trivial_is_true = true;
     double link_ratio = -1;
@@ -208,10 +216,11 @@ private:
 
       // In inference an infinite x concerns its own element alone (BN-INF-4).
       const bool finite = set_.training ? facts_.finite : std::isfinite(x[i]);
+      const bool bounded = finite && std::isfinite(r.rn);
       const auto bound = [&](std::size_t k) {
-        if (root_of_roundings(permitted_[k]))
+        if (open[k] != 0)
           return infinity;
-        return finite && std::isfinite(r.rn) ? permitted_[k].y.at(deviation, value) : 0.0;
+        return bounded ? of_y[k].at(deviation, value) : 0.0;
       };
       const double measured = folds_to_nan(r) ? 0 : r.measured(finite);
       if (measured > 0 || i == 0 || r.got != r.rn)

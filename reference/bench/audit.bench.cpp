@@ -53,7 +53,8 @@ Case plain_case(Numbers& numbers, Pass pass, const Format& format, const Format&
   p.pass = pass;
   p.data = format;
   p.stats = stats;
-  p.running = false;
+  p.running = pass == Pass::forward_training;
+  p.semantics.running = numbers.bits() % 2 == 0 ? VarianceKind::biased : VarianceKind::unbiased;
   const std::int64_t spatial[]{49, 64, 7, 196, 1};
   const std::int64_t plane = spatial[numbers.integer(0, 5)];
   const std::int64_t n = numbers.integer(1, 12) * (plane == 1 ? 300 : 8);
@@ -77,7 +78,7 @@ Case plain_case(Numbers& numbers, Pass pass, const Format& format, const Format&
       c.saved_invstd.push_back(round_to(stats, std::abs(value()) + 0.125));
     } else {
       c.beta.push_back(round_to(stats, value()));
-      if (pass == Pass::forward_inference) {
+      if (pass == Pass::forward_inference || p.running) {
         c.running_mean.push_back(round_to(stats, offset + value()));
         c.running_var.push_back(round_to(stats, std::abs(value())));
       }
@@ -92,6 +93,7 @@ Case nasty_case(Numbers& numbers, Pass pass, const Format& format, const Format&
   for (;;) {
     Case c = testing_cases::random_case(numbers, pass, format, stats);
     c.problem.semantics = {};
+    c.problem.semantics.running = numbers.bits() % 2 == 0 ? VarianceKind::biased : VarianceKind::unbiased;
     c.problem.dialect = "documented";
     if (must_reject(c).empty())
       return c;
@@ -156,8 +158,20 @@ void compare(const Case& c, Layout layout, int threads, std::uint64_t seed, Coun
     f.given_mean = data(mean), f.given_variance = data(variance);
     if (training)
       f.mean = data(first), f.variance = data(second), f.invstd = data(third);
+    const bool running = training && p.running && p.momentum;
+    const Stored running_mean = stored(p.stats, running ? c.running_mean : std::vector<double>());
+    const Stored running_variance = stored(p.stats, running ? c.running_var : std::vector<double>());
+    Stored new_mean = stored(p.stats, running ? none : std::vector<double>());
+    Stored new_variance = stored(p.stats, running ? none : std::vector<double>());
+    f.running_mean = data(running_mean), f.running_variance = data(running_variance);
+    f.new_running_mean = data(new_mean), f.new_running_variance = data(new_variance);
+    f.momentum = p.momentum.value_or(0), f.running_kind = p.semantics.running;
     f.threads = threads;
     counts.effort += certified_forward(f);
+    if (running) {
+      see_all(Output::running_mean, new_mean);
+      see_all(Output::running_var, new_variance);
+    }
     if (training) {
       see_all(Output::mean, first);
       see_all(Output::var, second);

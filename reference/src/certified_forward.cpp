@@ -1,4 +1,5 @@
 // The forward passes on raw buffers.
+#include <cstring>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -43,7 +44,9 @@ protected:
     const bool mean_done = put(b_.mean, c, Enclosed{mean.hi, mean.lo, mean_error});
     const bool variance_done =
         put(b_.variance, c, Enclosed{s.variance.hi, s.variance.lo, s.variance_error + underflow_error});
-    return put(b_.invstd, c, enclosed_invstd(s, b_.eps)) && mean_done && variance_done;
+    const bool running_done =
+        put_running(c, Enclosed{mean.hi, mean.lo, mean_error}, s.variance, s.variance_error);
+    return put(b_.invstd, c, enclosed_invstd(s, b_.eps)) && mean_done && variance_done && running_done;
   }
 
   void exactly(std::int64_t c, const Gathered& values, const std::int64_t* open, std::int64_t left, bool told,
@@ -55,12 +58,18 @@ protected:
     p.stats = b_.stats;
     p.shape = {n_, 1, {}};
     p.eps = b_.eps;
-    p.running = false;
+    p.running = updates();
+    p.momentum = b_.momentum;
+    p.semantics.running = b_.running_kind;
     one.gamma = {gamma(c)};
     one.beta = {beta(c)};
     if (!training()) {
       one.running_mean = {stat(b_.given_mean, c)};
       one.running_var = {stat(b_.given_variance, c)};
+    }
+    if (updates()) {
+      one.running_mean = {before(b_.running_mean, c)};
+      one.running_var = {before(b_.running_variance, c)};
     }
     one.x = values.x;
     ForwardChannel channel(one, 0, Route::certified);
@@ -78,10 +87,46 @@ protected:
     tell(b_.mean, channel.mean());
     tell(b_.variance, channel.variance());
     tell(b_.invstd, channel.invstd());
+    if (updates()) {
+      tell(b_.new_running_mean, channel.running_mean());
+      tell(b_.new_running_variance, channel.running_variance());
+    }
   }
 
 private:
   bool training() const { return b_.given_mean == nullptr; }
+  bool updates() const { return b_.new_running_mean != nullptr || b_.new_running_variance != nullptr; }
+  double before(const void* from, std::int64_t c) const { return from == nullptr ? 0 : stat(from, c); }
+
+  bool put_running(std::int64_t c, const Enclosed& mean, const DoubleDouble& variance,
+                   double variance_error) const {
+    if (!updates())
+      return true;
+    const DoubleDouble weight(b_.momentum);
+    const DoubleDouble rest = DoubleDouble(1.0) - weight;  // exact
+    const auto updated = [&](double old, const DoubleDouble& fed, double error) -> std::optional<Enclosed> {
+      if (!is_moderate(old) || !is_moderate(fed.hi) || !is_moderate(b_.momentum))
+        return std::nullopt;
+      const DoubleDouble kept = rest * DoubleDouble(old);
+      const DoubleDouble fresh = weight * fed;
+      const DoubleDouble value = kept + fresh;
+      return Enclosed{
+          value.hi, value.lo,
+          1.001 * (std::abs(b_.momentum) * error + form_error * (std::abs(kept.hi) + std::abs(fresh.hi))) +
+              underflow_error};
+    };
+    const bool mean_done =
+        put(b_.new_running_mean, c,
+            updated(before(b_.running_mean, c), DoubleDouble(mean.hi, mean.lo), mean.error));
+    const bool unbiased = b_.running_kind == VarianceKind::unbiased;
+    if (unbiased && n_ < 2)  // divided by zero: the definition says what that is
+      return mean_done && b_.new_running_variance == nullptr;
+    const auto n = static_cast<double>(n_);
+    const DoubleDouble fed = unbiased ? variance * DoubleDouble(n) / DoubleDouble(n - 1) : variance;
+    const double error =
+        1.001 * (variance_error * (unbiased ? n / (n - 1) : 1) + form_error * std::abs(fed.hi));
+    return put(b_.new_running_variance, c, updated(before(b_.running_variance, c), fed, error)) && mean_done;
+  }
   double gamma(std::int64_t c) const { return b_.gamma == nullptr ? 1 : stat(b_.gamma, c); }
   double beta(std::int64_t c) const { return b_.beta == nullptr ? 0 : stat(b_.beta, c); }
   Statistics given(std::int64_t c) const {
@@ -115,9 +160,21 @@ CertifiedEffort certified_forward(const ForwardBuffers& b) {
     throw std::invalid_argument("certified_forward needs x and y");
   if ((b.given_mean == nullptr) != (b.given_variance == nullptr))
     throw std::invalid_argument("certified_forward needs both given statistics or none");
+  const auto halves = [](const void* old, const void* updated) {
+    return updated != nullptr && old == nullptr;
+  };
+  if (halves(b.running_mean, b.new_running_mean) || halves(b.running_variance, b.new_running_variance))
+    throw std::invalid_argument("certified_forward needs the running statistics that it is to update");
   if (!(b.eps >= 0) || !std::isfinite(b.eps))
     throw std::invalid_argument(
         fmt::format("certified_forward: eps = {} is not a number of 0 or more", b.eps));
+  if (b.shape.per_channel() == 0) {  // BN-FWD-11
+    const auto size = static_cast<std::size_t>(b.shape.channels * b.stats.bytes);
+    if (b.new_running_mean != nullptr)
+      std::memcpy(b.new_running_mean, b.running_mean, size);
+    if (b.new_running_variance != nullptr)
+      std::memcpy(b.new_running_variance, b.running_variance, size);
+  }
   return ForwardJob(b).run();
 }
 

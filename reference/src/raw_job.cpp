@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <map>
 
 namespace normproof::reference {
 
@@ -217,11 +219,25 @@ void RawJob::by_definition(std::int64_t c, const Channel& v, std::int64_t* open,
 
 // --- the three walks ---
 
+namespace {
+
+/// Bytes between runs that are filled side by side: an odd number of cache lines, or they would all meet in
+/// the same few places of a cache.
+std::int64_t spread_pitch(std::int64_t bytes) {
+  return ((bytes + 63) / 64 | 1) * 64;
+}
+
+}  // namespace
+
 void RawJob::by_rows() {
+  constexpr std::int64_t beyond_caches = std::int64_t{1} << 25;
+  Rows out = *y_places_.rows();
+  out.past_cache = t_.shape.elements() * t_.data.bytes > beyond_caches &&
+                   reinterpret_cast<std::uintptr_t>(t_.y) % static_cast<std::uintptr_t>(t_.data.bytes) == 0;
   in_parallel(t_.shape.channels, t_.threads, [&](std::int64_t c, int thread) {
     channel(c,
             {view(x_places_, t_.x, c, *x_places_.rows()), view(w_places_, t_.w, c, *w_places_.rows()),
-             view(y_places_, t_.y, c, *y_places_.rows())},
+             view(y_places_, t_.y, c, out)},
             thread);
   });
 }
@@ -236,7 +252,7 @@ void RawJob::by_gathering() {
 }
 
 void RawJob::gather_and_solve(std::int64_t first, std::int64_t count, int thread) {
-  const std::int64_t pitch = n_ * t_.data.bytes;
+  const std::int64_t pitch = spread_pitch(n_ * t_.data.bytes);
   const auto size = static_cast<std::size_t>(pitch * count);
   const Rows run{1, n_, n_};
   std::vector<char> x(size), w(t_.w == nullptr ? 0 : size), y(size);
@@ -255,17 +271,37 @@ void RawJob::gather_and_solve(std::int64_t first, std::int64_t count, int thread
 namespace {
 
 /// Per-channel numbers, padded for the vectors.
+template <class Number>
 class Padded {
 public:
   Padded(std::int64_t channels, std::size_t members)
       : size_(
             static_cast<std::size_t>((channels + 2 * column_padding - 1) / column_padding * column_padding)),
         values_(size_ * members) {}
-  double* member(std::size_t k) { return values_.data() + k * size_; }
+  Number* member(std::size_t k) { return values_.data() + k * size_; }
 
 private:
   std::size_t size_;
-  std::vector<double> values_;
+  std::vector<Number> values_;
+};
+
+/// The lines of all channels as the first test reads them.
+template <class Number>
+class PaddedLines {
+public:
+  explicit PaddedLines(std::int64_t channels) : values_(channels, 5) {}
+  void put(std::int64_t c, const Line& line, double error) {
+    const double members[] = {line.shift, line.slope, line.weight, line.constant - error,
+                              line.constant + error};
+    for (std::size_t k = 0; k < 5; ++k)
+      values_.member(k)[c] = static_cast<Number>(members[k]);
+  }
+  LineArrays<Number> arrays() {
+    return {values_.member(0), values_.member(1), values_.member(2), values_.member(3), values_.member(4)};
+  }
+
+private:
+  Padded<Number> values_;
 };
 
 /// The sums of all channels over some of the rows.
@@ -297,7 +333,7 @@ public:
   }
 
 private:
-  Padded values_;
+  Padded<double> values_;
 };
 
 }  // namespace
@@ -322,9 +358,10 @@ void RawJob::by_columns() {
                          shifts, to.members());
   };
 
-  enum Member { shift, slope, weight, low, high, member_count };
-  Padded lines(channels, member_count);
-  double* shifts = lines.member(shift);
+  Padded<double> shift(channels, 1);
+  double* const shifts = shift.member(0);
+  PaddedLines<double> lines(channels);
+  PaddedLines<float> float_lines(bytes == 2 ? channels : 0);
   if (shift_of(0)) {
     for (std::int64_t c = 0; c < channels; ++c)
       shifts[c] = *shift_of(c);
@@ -343,29 +380,35 @@ void RawJob::by_columns() {
     sum(k * piece, std::min(piece, n_ - k * piece), shifts, sums[static_cast<std::size_t>(thread)]);
   });
 
-  std::vector<Known> known(static_cast<std::size_t>(channels));
-  for (std::int64_t c = 0; c < channels; ++c) {
-    Known& one = known[static_cast<std::size_t>(c)];
+  const auto know_column = [&](std::int64_t c) {
+    Known one;
     one.shift = shifts[c];
     for (ColumnSums& own : sums)
       own.add_to(c, one.moments);
     if (std::isfinite(one.moments.dd[0]))
       draw_usable(c, one);
-    if (one.line) {
-      const double error = bytes == 2 ? one.line->float_error : one.line->error;
-      lines.member(slope)[c] = one.line->slope;
-      lines.member(weight)[c] = one.line->weight;
-      lines.member(low)[c] = one.line->constant - error;
-      lines.member(high)[c] = one.line->constant + error;
+    return one;
+  };
+  enum class Told : char { no, yes, nothing_known };
+  std::vector<Told> told(static_cast<std::size_t>(channels));
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const Known one = know_column(c);
+    Told& of_channel = told[static_cast<std::size_t>(c)];
+    if (!one.line) {
+      of_channel = Told::nothing_known;
+      continue;
     }
+    of_channel = put_results(c, one) ? Told::yes : Told::no;
+    lines.put(c, *one.line, one.line->error);
+    if (bytes == 2)
+      float_lines.put(c, *one.line, one.line->float_error);
   }
 
   struct Open {
     std::int64_t channel, row;
   };
   std::vector<std::vector<Open>> open(static_cast<std::size_t>(threads));
-  const Lines table{lines.member(shift), lines.member(slope), lines.member(weight), lines.member(low),
-                    lines.member(high)};
+  const Lines table{lines.arrays(), float_lines.arrays()};
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
     std::vector<std::int64_t>& doubtful = spaces_[static_cast<std::size_t>(thread)].open;
     doubtful.resize(static_cast<std::size_t>(channels * piece));
@@ -382,46 +425,45 @@ void RawJob::by_columns() {
     }
   });
 
-  std::vector<std::vector<std::int64_t>> by_channel(static_cast<std::size_t>(channels));
+  // What is left, channel by channel; most have nothing.
+  std::map<std::int64_t, std::vector<std::int64_t>> rows_of;
+  for (std::int64_t c = 0; c < channels; ++c)
+    if (told[static_cast<std::size_t>(c)] != Told::yes)
+      rows_of[c];
   for (const auto& own : open)
     for (const Open& o : own)
-      by_channel[static_cast<std::size_t>(o.channel)].push_back(o.row);
-  const int finishers = channels >= 64 || n_ >= 4096 ? t_.threads : 1;
-  std::vector<Unsettled> of_channel(static_cast<std::size_t>(channels));
-  in_parallel(channels, finishers, [&](std::int64_t c, int thread) {
-    const auto at = static_cast<std::size_t>(c);
-    Known& one = known[at];
-    std::vector<std::int64_t>& rows = by_channel[at];
-    if (!one.line) {  // from the start, with a better shift
-      gather_and_solve(c, 1, thread);
-      of_channel[at].told = true;
+      rows_of[o.channel].push_back(o.row);
+  std::vector<Unsettled> doubtful;
+  for (auto& [c, rows] : rows_of)
+    doubtful.push_back({c, &rows, told[static_cast<std::size_t>(c)] == Told::yes, know_column(c)});
+  in_parallel(static_cast<std::int64_t>(doubtful.size()), t_.threads, [&](std::int64_t k, int thread) {
+    Unsettled& one = doubtful[static_cast<std::size_t>(k)];
+    if (!one.known.line) {  // from the start, with a better shift
+      gather_and_solve(one.channel, 1, thread);
+      one.told = true;
+      one.rows->clear();
       return;
     }
-    efforts_[static_cast<std::size_t>(thread)].retested += static_cast<std::int64_t>(rows.size());
-    const Channel v{view(x_places_, t_.x, c, {n_, 1, in}), view(w_places_, t_.w, c, {n_, 1, in}),
-                    view(y_places_, t_.y, c, {n_, 1, out})};
-    const std::int64_t left = retest(v, *one.line, rows.data(), static_cast<std::int64_t>(rows.size()));
-    rows.resize(static_cast<std::size_t>(left));
-    of_channel[at] = {c, &rows, put_results(c, one)};
+    efforts_[static_cast<std::size_t>(thread)].retested += static_cast<std::int64_t>(one.rows->size());
+    const Channel v{view(x_places_, t_.x, one.channel, {n_, 1, in}),
+                    view(w_places_, t_.w, one.channel, {n_, 1, in}),
+                    view(y_places_, t_.y, one.channel, {n_, 1, out})};
+    const auto left =
+        retest(v, *one.known.line, one.rows->data(), static_cast<std::int64_t>(one.rows->size()));
+    one.rows->resize(static_cast<std::size_t>(left));
   });
-  std::vector<Unsettled> unsettled;
-  for (const Unsettled& u : of_channel)
-    if (!u.told || (u.rows != nullptr && !u.rows->empty()))
-      unsettled.push_back(u);
+  std::erase_if(doubtful, [](const Unsettled& one) { return one.told && one.rows->empty(); });
   constexpr std::size_t at_once = 64;
-  for (std::size_t first = 0; first < unsettled.size(); first += at_once)
-    settle_columns(
-        {unsettled.begin() + static_cast<std::ptrdiff_t>(first),
-         unsettled.begin() + static_cast<std::ptrdiff_t>(std::min(first + at_once, unsettled.size()))},
-        known);
+  for (std::size_t first = 0; first < doubtful.size(); first += at_once)
+    settle_columns(std::span(doubtful).subspan(first, std::min(at_once, doubtful.size() - first)));
 }
 
-void RawJob::settle_columns(const std::vector<Unsettled>& unsettled, std::vector<Known>& known) {
+void RawJob::settle_columns(std::span<Unsettled> unsettled) {
   std::vector<std::int64_t> channels;
   for (const Unsettled& u : unsettled)
     channels.push_back(u.channel);
   const auto count = static_cast<std::int64_t>(channels.size());
-  const std::int64_t pitch = n_ * t_.data.bytes;
+  const std::int64_t pitch = spread_pitch(n_ * t_.data.bytes);
   std::vector<char> x(static_cast<std::size_t>(pitch * count)), w(t_.w == nullptr ? 0 : x.size());
   constexpr std::int64_t some = 2048;
   in_parallel((n_ + some - 1) / some, t_.threads, [&](std::int64_t k, int) {
@@ -431,13 +473,12 @@ void RawJob::settle_columns(const std::vector<Unsettled>& unsettled, std::vector
       w_places_.gather_columns(t_.w, channels, k * some, end, w.data(), pitch);
   });
   in_parallel(count, t_.threads, [&](std::int64_t k, int thread) {
-    const Unsettled& u = unsettled[static_cast<std::size_t>(k)];
+    Unsettled& u = unsettled[static_cast<std::size_t>(k)];
     const Rows run{1, n_, n_};
     const Channel v{{x.data() + k * pitch, run},
                     {t_.w == nullptr ? nullptr : w.data() + k * pitch, run},
                     view(y_places_, t_.y, u.channel, {n_, 1, *y_places_.columns()})};
-    finish_precisely(u.channel, v, known[static_cast<std::size_t>(u.channel)], u.rows->data(),
-                     static_cast<std::int64_t>(u.rows->size()), u.told,
+    finish_precisely(u.channel, v, u.known, u.rows->data(), static_cast<std::int64_t>(u.rows->size()), u.told,
                      spaces_[static_cast<std::size_t>(thread)], efforts_[static_cast<std::size_t>(thread)]);
   });
 }

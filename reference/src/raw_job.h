@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "line.h"
@@ -123,8 +124,9 @@ private:
     std::int64_t channel;
     std::vector<std::int64_t>* rows;
     bool told;
+    Known known;
   };
-  void settle_columns(const std::vector<Unsettled>& unsettled, std::vector<Known>& known);
+  void settle_columns(std::span<Unsettled> unsettled);
   void by_gathering();
   void gather_and_solve(std::int64_t first, std::int64_t count, int thread);
   View view(const Places& places, const void* data, std::int64_t c, const Rows& rows) const {

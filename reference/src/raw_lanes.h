@@ -46,12 +46,17 @@ struct Line {
 };
 
 /// Lines of many channels, by the member (padded): what the columns read.
+template <class Number>
+struct LineArrays {
+  const Number* shift;
+  const Number* slope;
+  const Number* weight;
+  const Number* low;   ///< constant - error (in float: - float_error)
+  const Number* high;  ///< constant + it
+};
 struct Lines {
-  const double* shift;
-  const double* slope;
-  const double* weight;
-  const double* low;   ///< constant - error
-  const double* high;  ///< constant + error
+  LineArrays<double> in_double;
+  LineArrays<float> in_float;  ///< of the 16-bit formats alone
 };
 
 /// Moments of many channels, by the member: each array is padded to a multiple of column_padding.
@@ -69,6 +74,7 @@ struct ColumnMoments {
 /// Runs of consecutive values: `rows` of them, each `length` long and `stride` values after the one before.
 struct Rows {
   std::int64_t rows, length, stride;
+  bool past_cache = false;  ///< of results: so many that none is still in a cache when it is read
 };
 
 struct RawLanes {

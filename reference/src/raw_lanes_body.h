@@ -6,6 +6,9 @@
 #include <immintrin.h>
 #endif
 
+// Sums by reference live in registers only where the loop around them sees all of their uses.
+#define NORMPROOF_INLINE __attribute__((always_inline))
+
 namespace normproof::reference::NORMPROOF_LANES {
 namespace {
 
@@ -28,7 +31,6 @@ constexpr int float_width = 2 * width;
 typedef float Singles __attribute__((vector_size(4 * float_width)));
 typedef std::uint32_t SingleBits __attribute__((vector_size(4 * float_width)));
 typedef std::uint16_t ManyHalves __attribute__((vector_size(2 * float_width)));
-typedef double ManyDoubles __attribute__((vector_size(8 * float_width)));
 
 inline Doubles all(double v) {
   return v - Doubles{};
@@ -123,25 +125,22 @@ struct InDouble {
   using Vector = Doubles;
   static constexpr int lanes = width;
   static Vector same(double v) { return all(v); }
-  static Vector of(const double* p) {
-    Vector v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return v;
-  }
 };
 struct InFloat {
   using Vector = Singles;
   static constexpr int lanes = float_width;
   static Vector same(double v) { return static_cast<float>(v) - Vector{}; }
-  static Vector of(const double* p) {
-    ManyDoubles v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, Singles);
-  }
+};
+
+/// Both ends of the interval that holds the truth, rounded: where they are equal bits these are the answer.
+template <class Bits>
+struct Ends {
+  Bits low;
+  Bits differing;
 };
 
 /// Reads `width` values for the sums, a vector of its arithmetic for the test, or one; `narrow` gives stored
-/// bits.
+/// bits, `between` those of two ends.
 struct OfF32 {
   using Raw = float;
   using Bits = Words;
@@ -156,6 +155,7 @@ struct OfF32 {
   static Doubles read(const Raw* p) { return load(p); }
   static double one(Raw v) { return static_cast<double>(v); }
   static Bits narrow(Doubles v) { return (Bits) __builtin_convertvector(v, Floats); }
+  static Ends<Bits> between(Doubles low, Doubles high) { return {narrow(low), narrow(low) ^ narrow(high)}; }
 };
 
 struct OfF64 {
@@ -171,6 +171,7 @@ struct OfF64 {
   static Doubles read(const Raw* p) { return load(p); }
   static double one(Raw v) { return v; }
   static Bits narrow(Doubles v) { return (Bits)v; }
+  static Ends<Bits> between(Doubles low, Doubles high) { return {narrow(low), narrow(low) ^ narrow(high)}; }
 };
 
 /// The 16-bit formats are tested in float: half their digits are still to spare.
@@ -195,6 +196,13 @@ struct OfBf16 {
   static Bits narrow(Singles v) {
     const SingleBits w = (SingleBits)v;
     return __builtin_convertvector((w + 0x7fff + ((w >> 16) & 1)) >> 16, ManyHalves);
+  }
+  /// The truth is no end, so where both round alike no tie is between them, and any rounding to nearest will
+  /// do.
+  static Ends<Bits> between(Singles low, Singles high) {
+    const SingleBits a = (SingleBits)low + 0x8000;
+    const SingleBits b = (SingleBits)high + 0x8000;
+    return {__builtin_convertvector(a >> 16, ManyHalves), __builtin_convertvector((a ^ b) >> 16, ManyHalves)};
   }
 };
 
@@ -245,6 +253,7 @@ struct OfF16 {
     return r;
 #endif
   }
+  static Ends<Bits> between(Singles low, Singles high) { return {narrow(low), narrow(low) ^ narrow(high)}; }
 
 private:
   static double decode_half(std::uint16_t bits) {
@@ -307,6 +316,34 @@ inline void prefetch(const Raw* p) {
   constexpr int line = 64;
   for (int at = 0; at < count * static_cast<int>(sizeof(Raw)); at += line)
     __builtin_prefetch(reinterpret_cast<const char*>(p) + at);
+}
+
+/// Stores that do not read the line first, for results that no cache would keep; p is aligned.
+template <class Raw, class Bits>
+inline void store_past_cache(Raw* p, const Bits& v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof v == 64)
+    return _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof v == 32)
+    return _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+  else if constexpr (sizeof v == 16)
+    return _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#endif
+  __builtin_memcpy(p, &v, sizeof v);
+}
+/// Before other threads may read what was stored so.
+inline void finish_past_cache() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
+/// Values from p to the next cache line.
+template <class Raw>
+inline std::int64_t to_cache_line(const Raw* p) {
+  const auto beyond = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(p) % 64);
+  return (64 - beyond) % 64 / static_cast<std::int64_t>(sizeof(Raw));
 }
 
 // --- sums along rows ---
@@ -544,8 +581,12 @@ void sum_rows_precisely(const typename T::Raw* x, const typename T::Raw* w, cons
   for (std::int64_t row = 0; row < rows.rows; ++row) {
     const typename T::Raw* px = x + row * rows.stride;
     const typename T::Raw* pw = Weighted ? w + row * rows.stride : px;
+    const std::int64_t ahead = row + 1 < rows.rows ? rows.stride : 0;
     std::int64_t i = 0;
     for (; i + unroll * width <= rows.length; i += unroll * width) {
+      prefetch<unroll * width>(px + i + ahead);
+      if constexpr (Weighted)
+        prefetch<unroll * width>(pw + i + ahead);
       for (int j = 0; j < unroll; ++j)
         take_precisely<Weighted, Shifted>(folded[j], T::load(px + i + j * width), k,
                                           Weighted ? T::load(pw + i + j * width) : Doubles{}, width);
@@ -618,19 +659,86 @@ inline void each_set(Bits v, std::int64_t count, const F& f) {
 #endif
 }
 
-/// Both ends of the interval that holds the truth, rounded; equal bits are the answer.
-template <class T>
-struct Ends {
-  typename T::Bits low, high;
+/// The lines of a vector of elements.
+template <class V>
+struct VectorLine {
+  V shift, slope, weight, low, high;
 };
+
 template <class T, bool Weighted, bool Shifted = true, class V = typename T::Arithmetic::Vector>
-inline Ends<T> ends(V x, V w, V shift, V slope, V weight, V low, V high) {
+inline Ends<typename T::Bits> ends(V x, V w, V shift, V slope, V weight, V low, V high) {
   const V d = Shifted ? x - shift : x;
   if constexpr (Weighted) {
     low = fma(w, weight, low);
     high = fma(w, weight, high);
   }
-  return {T::narrow(fma(d, slope, low)), T::narrow(fma(d, slope, high))};
+  return T::between(fma(d, slope, low), fma(d, slope, high));
+}
+
+/// A float whose last bit tells that something was cut off: it rounds to 16 bits as v does. v is above
+/// 2^-126.
+inline Floats rounded_to_odd(Doubles v) {
+  constexpr std::int64_t rest = (std::int64_t{1} << 29) - 1;
+  const Longs bits = (Longs)v;
+  const Longs cut = (bits & rest) != 0;
+  return __builtin_convertvector((Doubles)((bits & ~rest) | (cut & (rest + 1))), Floats);
+}
+
+/// What the float test of 16-bit formats leaves, in double: a vector of the test is two here. Lines: those of
+/// `at` and of at + width.
+template <class T, bool Weighted, class LineAt>
+inline Ends<typename T::Bits> ends_in_double(const typename T::Raw* x, const typename T::Raw* w,
+                                             std::int64_t count, const LineAt& line_at) {
+  constexpr std::size_t lanes_of_one = T::Arithmetic::lanes;
+  typename T::Raw some_x[lanes_of_one] = {}, some_w[lanes_of_one] = {};
+  for (std::size_t k = 0; k < lanes_of_one; ++k)
+    if (static_cast<std::int64_t>(k) < count) {
+      some_x[k] = x[k];
+      if constexpr (Weighted)
+        some_w[k] = w[k];
+    }
+  Floats low[2], high[2];
+  Halves small[2];
+  for (std::size_t half = 0; half < 2; ++half) {
+    const VectorLine<Doubles> line = line_at(half * width);
+    Doubles a = line.low;
+    Doubles b = line.high;
+    if constexpr (Weighted) {
+      const Doubles v = T::load(some_w + half * width);
+      a = fma(v, line.weight, a);
+      b = fma(v, line.weight, b);
+    }
+    const Doubles d = T::load(some_x + half * width) - line.shift;
+    a = fma(d, line.slope, a);
+    b = fma(d, line.slope, b);
+    low[half] = rounded_to_odd(a);
+    high[half] = rounded_to_odd(b);
+    small[half] = __builtin_convertvector(magnitude(a) < all(0x1p-120), Halves);
+  }
+  Singles whole_low, whole_high;
+  typename T::Bits open;
+  __builtin_memcpy(&whole_low, low, sizeof whole_low);
+  __builtin_memcpy(&whole_high, high, sizeof whole_high);
+  __builtin_memcpy(&open, small, sizeof open);
+  const typename T::Bits bits = T::narrow(whole_low);
+  return {bits, (bits ^ T::narrow(whole_high)) | open};
+}
+
+/// After the first test of a vector at x, left open by `differing`: the second where there is one; f(lane)
+/// for what stays open.
+template <class T, bool Weighted, class LineAt, class F>
+inline void after_doubt(typename T::Bits differing, const typename T::Raw* x, const typename T::Raw* w,
+                        typename T::Raw* y, std::int64_t count, const LineAt& line_at, const F& f) {
+  if constexpr (T::Arithmetic::lanes == float_width) {
+    if (!any_set(differing))
+      return;
+    const auto again = ends_in_double<T, Weighted>(x, w, count, line_at);
+    constexpr std::int64_t whole = T::Arithmetic::lanes;
+    __builtin_memcpy(y, &again.low,
+                     sizeof(typename T::Raw) * static_cast<unsigned>(count < whole ? count : whole));
+    differing = again.differing;
+  }
+  each_set(differing, count, f);
 }
 
 template <class T, bool Weighted, bool Shifted>
@@ -638,54 +746,75 @@ std::int64_t elements_of_rows(const typename T::Raw* x, const typename T::Raw* w
                               typename T::Raw* y, const Rows& out, const Line& line, std::int64_t* open) {
   using A = typename T::Arithmetic;
   using V = typename A::Vector;
-  constexpr int unroll = 8;
   constexpr int lanes_of_one = A::lanes;
+  constexpr int unroll = 8;
+  constexpr bool seldom = lanes_of_one == width;  // then what differs is found again, not kept
   const V shift = A::same(line.shift);
   const V slope = A::same(line.slope);
   const V weight = A::same(line.weight);
   const double error = sizeof(V{}[0]) == sizeof(float) ? line.float_error : line.error;
   const V low = A::same(line.constant - error);
   const V high = A::same(line.constant + error);
+  const VectorLine<Doubles> in_double{all(line.shift), all(line.slope), all(line.weight),
+                                      all(line.constant - line.error), all(line.constant + line.error)};
   std::int64_t doubtful = 0;
-  const auto note = [&](std::int64_t first, int count, const Ends<T>& e) {
-    each_set(e.low ^ e.high, count, [&](int k) { open[doubtful++] = first + k; });
-  };
   for (std::int64_t row = 0; row < in.rows; ++row) {
     const typename T::Raw* px = x + row * in.stride;
     const typename T::Raw* pw = Weighted ? w + row * in.stride : px;
     typename T::Raw* py = y + row * out.stride;
     const std::int64_t base = row * in.length;
     const std::int64_t ahead = row + 1 < in.rows ? out.stride : 0;
-    std::int64_t i = 0;
+    const auto note = [&](std::int64_t at, std::int64_t count, typename T::Bits differing) {
+      after_doubt<T, Weighted>(
+          differing, px + at, pw + at, py + at, count, [&](std::size_t) { return in_double; },
+          [&](int k) { open[doubtful++] = base + at + k; });
+    };
     const auto both = [&](std::int64_t at) {
       return ends<T, Weighted, Shifted>(T::read(px + at), Weighted ? T::read(pw + at) : V{}, shift, slope,
                                         weight, low, high);
     };
+    std::int64_t i = 0;
+    const auto few = [&](std::int64_t end) {
+      while (i < end) {
+        const std::int64_t rest = end - i;
+        const int count = rest < lanes_of_one ? static_cast<int>(rest) : lanes_of_one;
+        const auto some = [&](const typename T::Raw* p) {
+          return count == lanes_of_one ? T::read(p) : read_part<T>(p, count);
+        };
+        const auto e =
+            ends<T, Weighted>(some(px + i), Weighted ? some(pw + i) : V{}, shift, slope, weight, low, high);
+        __builtin_memcpy(py + i, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
+        note(i, count, e.differing);
+        i += count;
+      }
+    };
+    if (out.past_cache) {
+      const std::int64_t before = to_cache_line(py);
+      few(before < in.length ? before : in.length);
+    }
     for (; i + unroll * lanes_of_one <= in.length; i += unroll * lanes_of_one) {
       typename T::Bits any{};
-      prefetch<unroll * lanes_of_one>(py + i + ahead);
+      typename T::Bits differing[unroll];
+      if (!out.past_cache)
+        prefetch<unroll * lanes_of_one>(py + i + ahead);
       for (int j = 0; j < unroll; ++j) {
-        const Ends<T> e = both(i + j * lanes_of_one);
-        any |= e.low ^ e.high;
-        __builtin_memcpy(py + i + j * lanes_of_one, &e.low, sizeof e.low);
+        const auto e = both(i + j * lanes_of_one);
+        any |= e.differing;
+        if constexpr (!seldom)
+          differing[j] = e.differing;
+        if (out.past_cache)
+          store_past_cache(py + i + j * lanes_of_one, e.low);
+        else
+          __builtin_memcpy(py + i + j * lanes_of_one, &e.low, sizeof e.low);
       }
       if (any_set(any)) [[unlikely]]
-        for (int j = 0; j < unroll; ++j) {
-          note(base + i + j * lanes_of_one, lanes_of_one, both(i + j * lanes_of_one));
-        }
+        for (int j = 0; j < unroll; ++j)
+          note(i + j * lanes_of_one, lanes_of_one,
+               seldom ? both(i + j * lanes_of_one).differing : differing[j]);
     }
-    for (; i < in.length; i += lanes_of_one) {
-      const std::int64_t rest = in.length - i;
-      const int count = rest < lanes_of_one ? static_cast<int>(rest) : lanes_of_one;
-      const auto some = [&](const typename T::Raw* p) {
-        return count == lanes_of_one ? T::read(p) : read_part<T>(p, count);
-      };
-      const Ends<T> e =
-          ends<T, Weighted>(some(px + i), Weighted ? some(pw + i) : V{}, shift, slope, weight, low, high);
-      __builtin_memcpy(py + i, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
-      note(base + i, count, e);
-    }
+    few(in.length);
   }
+  finish_past_cache();
   return doubtful;
 }
 
@@ -731,31 +860,48 @@ std::int64_t precise_elements(const double* x, const double* w, const Rows& in, 
     const double* px = x + row * in.stride;
     const double* pw = Weighted ? w + row * in.stride : px;
     double* py = y + row * out.stride;
-    for (std::int64_t i = 0; i < in.length; i += width) {
-      const std::int64_t after = in.length - i;
-      const int count = after < width ? static_cast<int>(after) : width;
-      const auto at = [&](const double* p) {
-        return count == width ? OfF64::load(p) : load_some<OfF64>(p, count);
-      };
-      // The last sum is left open: hi and what belongs to it are joined when both ends are rounded.
-      const Pairs d = Shifted ? two_sums(at(px + i), minus_shift) : Pairs{at(px + i), Doubles{}};
+    const std::int64_t base = row * in.length;
+    const std::int64_t ahead = row + 1 < in.rows ? out.stride : 0;
+    // The last sum is left open: hi and what belongs to it are joined when both ends are rounded.
+    const auto both = [&](Doubles value, Doubles own) {
+      const Pairs d = Shifted ? two_sums(value, minus_shift) : Pairs{value, Doubles{}};
       Pairs t = constant;
       if constexpr (Weighted)
-        t = sums(t, products(weight, {at(pw + i), Doubles{}}));
+        t = sums(t, products(weight, {own, Doubles{}}));
       const Doubles p = slope.hi * d.hi;
       Doubles rest = fma(slope.hi, d.hi, -p) + slope.lo * d.hi;
       if constexpr (Shifted)
         rest += slope.hi * d.lo;
       const Pairs s = two_sums(t.hi, p);
       rest = s.lo + (t.lo + rest);
-      const Doubles low = s.hi + (rest - wide);
-      const Doubles high = s.hi + (rest + wide);
-      __builtin_memcpy(py + i, &low, sizeof(double) * static_cast<unsigned>(count));
-      const Longs difference = (Longs)low ^ (Longs)high;
-      if (any_set(difference)) [[unlikely]]
-        for (int k = 0; k < count; ++k)
-          if (difference[k] != 0)
-            open[doubtful++] = row * in.length + i + k;
+      return OfF64::between(s.hi + (rest - wide), s.hi + (rest + wide));
+    };
+    const auto note = [&](std::int64_t first, std::int64_t count, const Ends<Longs>& e) {
+      each_set(e.differing, count, [&](int k) { open[doubtful++] = base + first + k; });
+    };
+    constexpr int unroll = 4;
+    std::int64_t i = 0;
+    for (; i + unroll * width <= in.length; i += unroll * width) {
+      Ends<Longs> e[unroll];
+      Longs any{};
+      prefetch<unroll * width>(py + i + ahead);
+      for (int j = 0; j < unroll; ++j) {
+        const std::int64_t at = i + j * width;
+        e[j] = both(OfF64::load(px + at), Weighted ? OfF64::load(pw + at) : Doubles{});
+        any |= e[j].differing;
+        __builtin_memcpy(py + at, &e[j].low, sizeof e[j].low);
+      }
+      if (any_set(any)) [[unlikely]]
+        for (int j = 0; j < unroll; ++j)
+          note(i + j * width, width, e[j]);
+    }
+    for (; i < in.length; i += width) {
+      const std::int64_t rest = in.length - i;
+      const std::int64_t count = rest < width ? rest : width;
+      const Ends<Longs> e =
+          both(load_some<OfF64>(px + i, count), Weighted ? load_some<OfF64>(pw + i, count) : Doubles{});
+      __builtin_memcpy(py + i, &e.low, sizeof(double) * static_cast<unsigned>(count));
+      note(i, count, e);
     }
   }
   return doubtful;
@@ -798,6 +944,8 @@ template <class T, bool Weighted, int unroll>
 inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
                          std::int64_t stride, std::int64_t first, std::int64_t count, const double* shifts,
                          const ColumnMoments& to) {
+  // The rows that come next, in the order of memory: down a column no hardware guesses them.
+  const std::int64_t next = column_depth * stride + first * column_depth;
   constexpr auto size = static_cast<std::size_t>(unroll);
   Doubles shift[size];
   Doubles most_d[size]{}, most_w[size]{};
@@ -806,9 +954,12 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
   const auto at = [&](const typename T::Raw* p) {
     return unroll > 1 || count >= width ? T::load(p) : load_some<T>(p, count);
   };
-  const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) {
+  const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) NORMPROOF_INLINE {
     const std::int64_t end = start + fold_rows < rows ? start + fold_rows : rows;
-    const auto step = [&](std::int64_t row, bool begins) {
+    const auto step = [&](std::int64_t row, bool begins) NORMPROOF_INLINE {
+      __builtin_prefetch(x + next + row * unroll * width, 0, 2);
+      if constexpr (Weighted)
+        __builtin_prefetch(w + next + row * unroll * width, 0, 2);
       for (int j = 0; j < unroll; ++j) {
         const std::int64_t place = row * stride + first + j * width;
         take<Weighted>(s[j], begins, most_d[j], most_w[j], at(x + place) - shift[j],
@@ -819,7 +970,7 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
     for (std::int64_t row = start + 1; row < end; ++row)
       step(row, false);
   };
-  const auto join = [&](Partial<Weighted>(&a)[size], const Partial<Weighted>(&b)[size]) {
+  const auto join = [&](Partial<Weighted>(&a)[size], const Partial<Weighted>(&b)[size]) NORMPROOF_INLINE {
     for (int j = 0; j < unroll; ++j)
       a[j] = joined<Weighted>(a[j], b[j]);
   };
@@ -882,54 +1033,65 @@ void column_moments(const void* x, const void* w, std::int64_t rows, std::int64_
     sum_columns<T, false>(static_cast<const Raw*>(x), nullptr, rows, stride, channels, shifts, to);
 }
 
-/// The lines of a vector of channels.
-template <class V>
-struct ColumnLines {
-  V shift, slope, weight, low, high;
-};
+template <class V, class Number>
+inline VectorLine<V> line_at(const LineArrays<Number>& lines, std::int64_t c) {
+  const auto at = [&](const Number* p) {
+    V v;
+    __builtin_memcpy(&v, p + c, sizeof v);
+    return v;
+  };
+  return {at(lines.shift), at(lines.slope), at(lines.weight), at(lines.low), at(lines.high)};
+}
 
-/// `unroll` vectors of channels down the rows; the last may hold only `count` channels. Indices are
-/// row * channels + channel.
-template <class T, bool Weighted, int unroll>
-inline std::int64_t column_strip(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
-                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
-                                 std::int64_t c, std::int64_t count, const Lines& lines, std::int64_t* open) {
+/// `deep` rows of all channels, a vector of channels at a time: its lines are read once for all rows, and
+/// every row is walked from end to end. Indices are row * channels + channel.
+template <class T, bool Weighted, int deep>
+inline std::int64_t elements_of_deep(const typename T::Raw* x, const typename T::Raw* w, std::int64_t in,
+                                     typename T::Raw* y, std::int64_t out, std::int64_t channels,
+                                     const Lines& lines, std::int64_t* open) {
   using A = typename T::Arithmetic;
   using V = typename A::Vector;
-  ColumnLines<V> of[static_cast<std::size_t>(unroll)];
-  for (int j = 0; j < unroll; ++j) {
-    const std::int64_t at = c + j * A::lanes;
-    of[j] = {A::of(lines.shift + at), A::of(lines.slope + at), Weighted ? A::of(lines.weight + at) : V{},
-             A::of(lines.low + at), A::of(lines.high + at)};
-  }
+  const auto& first_lines = [&]() -> const auto& {
+    if constexpr (A::lanes == width)
+      return lines.in_double;
+    else
+      return lines.in_float;
+  }();
   std::int64_t doubtful = 0;
-  const auto both = [&](std::int64_t row, int j) {
-    const std::int64_t at = row * in + c + j * A::lanes;
+  const auto cell = [&](std::int64_t c, std::int64_t count) NORMPROOF_INLINE {
+    const VectorLine<V> line = line_at<V>(first_lines, c);
     const auto value = [&](const typename T::Raw* p) {
-      __builtin_prefetch(p + unroll * A::lanes);
-      return unroll > 1 || count >= A::lanes ? T::read(p) : read_part<T>(p, count);
+      return count >= A::lanes ? T::read(p) : read_part<T>(p, count);
     };
-    return ends<T, Weighted>(value(x + at), Weighted ? value(w + at) : V{}, of[j].shift, of[j].slope,
-                             of[j].weight, of[j].low, of[j].high);
-  };
-  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto both = [&](std::int64_t row) {
+      return ends<T, Weighted>(value(x + row * in + c), Weighted ? value(w + row * in + c) : V{}, line.shift,
+                               line.slope, line.weight, line.low, line.high);
+    };
     typename T::Bits any{};
-    for (int j = 0; j < unroll; ++j) {
-      const auto e = both(row, j);
-      any |= e.low ^ e.high;
-      typename T::Raw* const to = y + row * out + c + j * A::lanes;
-      if (unroll > 1 || count >= A::lanes)
+    for (int row = 0; row < deep; ++row) {
+      const auto e = both(row);
+      any |= e.differing;
+      typename T::Raw* const to = y + row * out + c;
+      if (count >= A::lanes)
         __builtin_memcpy(to, &e.low, sizeof e.low);
       else
         __builtin_memcpy(to, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
     }
-    if (any_set(any)) [[unlikely]]
-      for (int j = 0; j < unroll; ++j) {
-        const auto e = both(row, j);
-        each_set(e.low ^ e.high, count,
-                 [&](int k) { open[doubtful++] = row * channels + c + j * A::lanes + k; });
-      }
-  }
+    if (!any_set(any)) [[likely]]
+      return;
+    const auto in_double = [&](std::size_t k) {
+      return line_at<Doubles>(lines.in_double, c + static_cast<std::int64_t>(k));
+    };
+    for (int row = 0; row < deep; ++row)
+      after_doubt<T, Weighted>(both(row).differing, x + row * in + c, Weighted ? w + row * in + c : nullptr,
+                               y + row * out + c, count, in_double,
+                               [&](int k) { open[doubtful++] = row * channels + c + k; });
+  };
+  std::int64_t c = 0;
+  for (; c + A::lanes <= channels; c += A::lanes)
+    cell(c, A::lanes);
+  if (c < channels)
+    cell(c, channels - c);
   return doubtful;
 }
 
@@ -937,26 +1099,21 @@ template <class T, bool Weighted>
 std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
                                  std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
                                  const Lines& lines, std::int64_t* open) {
-  constexpr std::int64_t together = 16;  // rows of a strip: lines stay in registers, rows in the cache
-  constexpr std::int64_t lanes_of_one = T::Arithmetic::lanes;
-  constexpr int unroll = 2;
+  constexpr int deep = 4;
+  const Lines own = lines;  // the stores cannot change these
   std::int64_t doubtful = 0;
-  for (std::int64_t row = 0; row < rows; row += together) {
-    const std::int64_t some = rows - row < together ? rows - row : together;
-    const typename T::Raw* px = x + row * in;
-    const typename T::Raw* pw = Weighted ? w + row * in : nullptr;
-    typename T::Raw* py = y + row * out;
-    const std::int64_t before = doubtful;
-    std::int64_t c = 0;
-    for (; c + unroll * lanes_of_one <= channels; c += unroll * lanes_of_one)
-      doubtful += column_strip<T, Weighted, unroll>(px, pw, some, in, py, out, channels, c, lanes_of_one,
-                                                    lines, open + doubtful);
-    for (; c < channels; c += lanes_of_one)
-      doubtful += column_strip<T, Weighted, 1>(px, pw, some, in, py, out, channels, c, channels - c, lines,
-                                               open + doubtful);
-    for (std::int64_t k = before; k < doubtful; ++k)
-      open[k] += row * channels;
-  }
+  std::int64_t row = 0;
+  const auto walk = [&](auto elements, int some) {
+    for (; row + some <= rows; row += some) {
+      const std::int64_t found = elements(x + row * in, Weighted ? w + row * in : nullptr, in, y + row * out,
+                                          out, channels, own, open + doubtful);
+      for (std::int64_t k = 0; k < found; ++k)
+        open[doubtful + k] += row * channels;
+      doubtful += found;
+    }
+  };
+  walk(elements_of_deep<T, Weighted, deep>, deep);
+  walk(elements_of_deep<T, Weighted, 1>, 1);
   return doubtful;
 }
 

@@ -84,6 +84,12 @@ Scaled scaled(const Format& format, double got, double rn, double off) {
   return s;
 }
 
+/// The rounded truth itself, and no tie or nearly one: what most values of a kernel are. Then what is
+/// measured is |off| in some unit, a power of two, and needs no scaling.
+bool is_plainly_rounded(double got, double rn, double off) {
+  return got == rn && std::isfinite(rn) && std::abs(off) <= 0.25 && (off == 0 || std::abs(off) > 0x1p-900);
+}
+
 /// NaN is at no distance from NaN and infinitely far from a number.
 bool nan_involved(double got, double rn) {
   return std::isnan(got) || std::isnan(rn);
@@ -129,6 +135,8 @@ double ulps_off(const Format& format, double got, double rn, double off) {
     return nan_distance(got, rn);
   if (overflows_rightly(got, rn))
     return 0;
+  if (is_plainly_rounded(got, rn, off))
+    return std::abs(off) / (ulp(format, rn, off) < spacing(format, rn) ? 0.5 : 1.0);
   const Scaled s = scaled(format, got, rn, off);
   const double unit = s.spacing * (ulp(format, rn, off) < spacing(format, rn) ? 0.5 : 1.0);
   // Far from a tiny truth the scaled unit underflows; the quotient of the unscaled ones is then as good.
@@ -140,6 +148,8 @@ double ulps_off(const Format& format, double got, double rn, double off) {
 double distance_to_rounding_interval(const Format& format, double got, double rn, double off) {
   if (nan_involved(got, rn))
     return nan_distance(got, rn);
+  if (is_plainly_rounded(got, rn, off))
+    return 0;
   const Scaled s = scaled(format, got, rn, off);
   return times_power(std::max(0.0, std::abs(s.to_truth(off)) - s.half_gap), s.exponent);
 }

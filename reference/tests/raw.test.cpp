@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -35,7 +36,7 @@ Shape shape_of(std::int64_t n, std::int64_t channels) {
 }
 
 struct Tally {
-  std::int64_t compared = 0, differing = 0;
+  std::int64_t compared = 0, differing = 0, updated = 0;
   CertifiedEffort effort;
   std::string first;
 };
@@ -78,6 +79,17 @@ void compare_forward(Case c, Layout x_layout, Layout y_layout, int threads, Tall
   b.mean = data(mean);
   b.variance = data(variance);
   b.invstd = data(invstd);
+  const bool running = training && p.running && p.momentum;
+  const Stored running_mean = stored(p.stats, running ? c.running_mean : std::vector<double>());
+  const Stored running_variance = stored(p.stats, running ? c.running_var : std::vector<double>());
+  Stored new_mean = stored(p.stats, running ? none : std::vector<double>());
+  Stored new_variance = stored(p.stats, running ? none : std::vector<double>());
+  b.running_mean = data(running_mean);
+  b.running_variance = data(running_variance);
+  b.new_running_mean = data(new_mean);
+  b.new_running_variance = data(new_variance);
+  b.momentum = p.momentum.value_or(0);
+  b.running_kind = p.semantics.running;
   b.threads = threads;
   tally.effort += certified_forward(b);
   std::vector<bool> written(y.bytes.size());
@@ -102,6 +114,11 @@ void compare_forward(Case c, Layout x_layout, Layout y_layout, int threads, Tall
       see("mean", p.stats, mean.bits(k), truth[Output::mean].rn[at]);
       see("var", p.stats, variance.bits(k), truth[Output::var].rn[at]);
       see("invstd", p.stats, invstd.bits(k), truth[Output::invstd].rn[at]);
+      if (running) {
+        ++tally.updated;
+        see("running mean", p.stats, new_mean.bits(k), truth[Output::running_mean].rn[at]);
+        see("running variance", p.stats, new_variance.bits(k), truth[Output::running_var].rn[at]);
+      }
     }
 }
 
@@ -157,6 +174,7 @@ Case plain_case(Numbers& numbers, Pass pass, const Format& data_format, const Fo
   for (;;) {
     Case c = random_case(numbers, pass, data_format, stats);
     c.problem.semantics = {};
+    c.problem.semantics.running = numbers.bits() % 2 == 0 ? VarianceKind::biased : VarianceKind::unbiased;
     c.problem.dialect = "documented";
     const std::int64_t n = c.problem.shape.per_channel();
     c.problem.shape = shape_of(n, c.problem.shape.channels);
@@ -173,7 +191,7 @@ TEST(Raw, HasTheBitsOfTheTruthInEveryFormatAndLayout) {
     for (const auto& [data_format, stats] : types)
       for (const Layout x_layout : all_layouts) {
         Tally tally;
-        while (tally.compared < 20000) {
+        while (tally.compared < 20000 || (pass == Pass::forward_training && tally.updated < 100)) {
           const Case c = plain_case(numbers, pass, data_format, stats);
           const Layout y_layout = numbers.integer(0, 4) == 0 ? Layout::contiguous : x_layout;
           const int threads = numbers.integer(0, 8) == 0 ? 3 : 1;
@@ -215,14 +233,23 @@ Made made_by(const RawLanes& lanes_of_format, const Format& format, const Stored
   const Rows run{1, n, n};
   made.open_rows.resize(static_cast<std::size_t>(lanes_of_format.row_elements(
       data(x), weights, run, made.rows.data(), run, line, made.open_rows.data())));
-  std::vector<double> columns[5];
-  const double error = format.bytes == 2 ? line.float_error : line.error;
-  const double of_line[] = {line.shift, line.slope, line.weight, line.constant - error,
-                            line.constant + error};
-  for (std::size_t k = 0; k < 5; ++k)
-    columns[k].assign(64, of_line[k]);
-  const Lines lines{columns[0].data(), columns[1].data(), columns[2].data(), columns[3].data(),
-                    columns[4].data()};
+  // The same past the cache, from a place that no vector is aligned to.
+  std::vector<unsigned char> past(x.bytes.size() + static_cast<std::size_t>(format.bytes));
+  std::vector<std::int64_t> open_past(static_cast<std::size_t>(n));
+  open_past.resize(static_cast<std::size_t>(lanes_of_format.row_elements(
+      data(x), weights, run, past.data() + format.bytes, {1, n, n, true}, line, open_past.data())));
+  EXPECT_TRUE(open_past == made.open_rows);
+  EXPECT_TRUE(std::equal(made.rows.begin(), made.rows.end(), past.begin() + format.bytes));
+  const auto arrays = [&]<class Number>(std::array<std::vector<Number>, 5>& to, double error) {
+    const double of_line[] = {line.shift, line.slope, line.weight, line.constant - error,
+                              line.constant + error};
+    for (std::size_t k = 0; k < 5; ++k)
+      to[k].assign(64, static_cast<Number>(of_line[k]));
+    return LineArrays<Number>{to[0].data(), to[1].data(), to[2].data(), to[3].data(), to[4].data()};
+  };
+  std::array<std::vector<double>, 5> in_double;
+  std::array<std::vector<float>, 5> in_float;
+  const Lines lines{arrays(in_double, line.error), arrays(in_float, line.float_error)};
   made.open_columns.resize(static_cast<std::size_t>(
       lanes_of_format.column_elements(data(x), weights, rows, channels, made.columns.data(), channels,
                                       channels, lines, made.open_columns.data())));
@@ -299,6 +326,26 @@ TEST(Raw, StepsAreThoseOfTheNumberLineAndKindsAreNotMixed) {
     const auto most = static_cast<double>(encode(format, largest(format))) * 2;
     EXPECT_GE(static_cast<double>(steps_between(format, data(low), data(high), 1).most), 0.49 * most);
   }
+}
+
+TEST(Raw, AnEmptyBatchLeavesTheRunningStatisticsAloneAndUpdatesNeedOldOnes) {
+  // BN-FWD-11
+  const float old[2] = {1.5F, -0.0F};
+  float mean[2] = {9, 9};
+  float variance[2] = {9, 9};
+  const float unused = 0;
+  float y = 0;
+  ForwardBuffers b;
+  b.shape = {0, 2, {}};
+  b.x_placement = b.y_placement = placement(b.shape, Layout::contiguous, 0, 0);
+  b.x = &unused, b.y = &y;
+  b.running_mean = b.running_variance = old;
+  b.new_running_mean = mean, b.new_running_variance = variance;
+  certified_forward(b);
+  EXPECT_EQ(std::memcmp(mean, old, sizeof old), 0);
+  EXPECT_EQ(std::memcmp(variance, old, sizeof old), 0);
+  b.running_variance = nullptr;
+  EXPECT_THROW(certified_forward(b), std::invalid_argument);
 }
 
 TEST(Raw, OrdinaryDataRarelyNeedsMoreThanTheFirstTest) {

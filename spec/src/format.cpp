@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 namespace normproof {
@@ -12,12 +14,27 @@ namespace {
 
 constexpr std::array all_formats{f64, f32, f16, bf16};
 
+// What the library's ldexp and frexp do, without the call where numbers are normal: a judge rounds and
+// encodes every value.
+
+/// v 2^e. (One multiplication rounds as ldexp does, wherever 2^e is a number.)
+double times_power(double v, int e) {
+  if (e < -1022 || e > 1023)
+    return std::ldexp(v, e);
+  return v * std::bit_cast<double>(static_cast<std::uint64_t>(e + 1023) << 52);
+}
+
 /// |v| = significand * 2^exponent of a finite double other than zero, with 2^52 <= significand < 2^53.
 struct Parts {
   std::uint64_t significand;
   int exponent;
 };
 Parts parts_of(double v) {
+  constexpr std::uint64_t hidden = std::uint64_t{1} << 52;
+  const auto bits = std::bit_cast<std::uint64_t>(v);
+  const auto field = static_cast<int>((bits >> 52) & 0x7ff);
+  if (field != 0)
+    return {(bits & (hidden - 1)) | hidden, field - 1075};
   int exponent = 0;
   const double fraction = std::frexp(std::abs(v), &exponent);
   return {static_cast<std::uint64_t>(std::ldexp(fraction, 53)), exponent - 53};
@@ -55,10 +72,10 @@ double underflow_unit(const Format& format) {
 }
 
 double largest(const Format& format) {
-  return std::ldexp(2 - std::ldexp(1.0, 1 - format.p), format.emax);
+  return times_power(2 - times_power(1, 1 - format.p), format.emax);
 }
 double smallest_normal(const Format& format) {
-  return std::ldexp(1.0, format.emin);
+  return times_power(1, format.emin);
 }
 double smallest(const Format& format) {
   return std::ldexp(1.0, format.emin - format.p + 1);
@@ -81,7 +98,7 @@ double round_to(const Format& format, double value) {
     if (rest > half || (rest == half && (kept & 1) != 0))
       ++kept;
   }
-  const double magnitude = std::ldexp(static_cast<double>(kept), dropped > 0 ? quantum : v.exponent);
+  const double magnitude = times_power(static_cast<double>(kept), dropped > 0 ? quantum : v.exponent);
   return std::copysign(magnitude > largest(format) ? HUGE_VAL : magnitude, value);
 }
 

@@ -34,6 +34,15 @@ struct ForwardBuffers {
   void* mean = nullptr;
   void* variance = nullptr;
   void* invstd = nullptr;
+  /// Running statistics before the batch and, where not null, after it (training; the two do not overlap):
+  /// (1 - momentum) before + momentum of the batch's, whose variance is of the kind said
+  /// (BN-RUN-1, BN-RUN-2); an empty batch changes nothing (BN-FWD-11).
+  const void* running_mean = nullptr;
+  const void* running_variance = nullptr;
+  void* new_running_mean = nullptr;
+  void* new_running_variance = nullptr;
+  double momentum = 0x1.99999ap-4;
+  VarianceKind running_kind = Semantics{}.running;
   int threads = 1;
 };
 
