@@ -84,6 +84,43 @@ TEST(DeviceTable, a_device_that_claims_what_its_lanes_do_not) {
   }
   EXPECT_GT(compared, 100);
 }
+
+Case uneven(Pass pass, Shape shape, Layout layout) {
+  Case c = exact_case(pass, std::move(shape), {f32, f32}, layout);
+  for (double& x : c.x)
+    x = static_cast<double>(static_cast<float>(x / 3 + 1));
+  c.problem.eps = 0x1.8p-20;
+  return c;
+}
+
+/// Nothing is fused, every root and quotient is rounded correctly, no order is left open: bit for bit.
+TEST(DeviceTable, a_device_whose_bits_are_not_those_of_its_lanes) {
+  Runner runner;
+  int compared = 0;
+  for (const KernelInfo& lanes : discover(std::vector{built_module("libnormproof_cuda_lanes")}).kernels) {
+    if (lanes.name == "lanes.atomic")  // adds in any order
+      continue;
+    KernelInfo device = kernel_of("libnormproof_cuda", "cuda" + lanes.name.substr(std::strlen("lanes")));
+    device.device_type = 2;
+    for (const Pass pass : {Pass::forward_training, Pass::forward_inference, Pass::backward_training,
+                            Pass::backward_inference, Pass::gradient})
+      for (const Layout layout : {Layout::contiguous, Layout::channels_last, Layout::strided})
+        for (const Shape& shape : {Shape{3, 5, {2111}}, Shape{8, 40, {7}}}) {
+          const Case c = uneven(pass, shape, layout);
+          const Observation wanted = runner.run(lanes, c);
+          if (wanted.outcome != Outcome::completed)
+            continue;
+          const Observation seen = runner.run(device, c);
+          if (seen.outcome == Outcome::no_device)
+            GTEST_SKIP() << "no device to compare with: " << seen.detail;
+          ASSERT_EQ(seen.outcome, Outcome::completed) << device.name << ": " << seen.detail;
+          for (const Output output : all_outputs)
+            EXPECT_EQ(seen[output], wanted[output]) << device.name << ' ' << to_string(output);
+          ++compared;
+        }
+  }
+  EXPECT_GT(compared, 60);
+}
 #endif
 
 }  // namespace
