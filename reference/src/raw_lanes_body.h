@@ -1067,6 +1067,10 @@ inline std::int64_t elements_of_deep(const typename T::Raw* x, const typename T:
       return ends<T, Weighted>(value(x + row * in + c), Weighted ? value(w + row * in + c) : V{}, line.shift,
                                line.slope, line.weight, line.low, line.high);
     };
+    if constexpr (Weighted) {  // the rows that come next, in the order of memory; three tensors need the help
+      prefetch<deep * A::lanes>(x + deep * in + c * deep);
+      prefetch<deep * A::lanes>(w + deep * in + c * deep);
+    }
     typename T::Bits any{};
     for (int row = 0; row < deep; ++row) {
       const auto e = both(row);
