@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 
 namespace normproof::reference {
 
@@ -255,17 +256,19 @@ void RawJob::gather_and_solve(std::int64_t first, std::int64_t count, int thread
   const std::int64_t pitch = spread_pitch(n_ * t_.data.bytes);
   const auto size = static_cast<std::size_t>(pitch * count);
   const Rows run{1, n_, n_};
-  std::vector<char> x(size), w(t_.w == nullptr ? 0 : size), y(size);
-  x_places_.gather(t_.x, first, count, x.data(), pitch);
+  const auto x = std::make_unique_for_overwrite<char[]>(size);
+  const auto w = std::make_unique_for_overwrite<char[]>(t_.w == nullptr ? 0 : size);
+  const auto y = std::make_unique_for_overwrite<char[]>(size);
+  x_places_.gather(t_.x, first, count, x.get(), pitch);
   if (t_.w != nullptr)
-    w_places_.gather(t_.w, first, count, w.data(), pitch);
+    w_places_.gather(t_.w, first, count, w.get(), pitch);
   for (std::int64_t k = 0; k < count; ++k)
     channel(first + k,
-            {{x.data() + k * pitch, run},
-             {t_.w == nullptr ? nullptr : w.data() + k * pitch, run},
-             {y.data() + k * pitch, run}},
+            {{x.get() + k * pitch, run},
+             {t_.w == nullptr ? nullptr : w.get() + k * pitch, run},
+             {y.get() + k * pitch, run}},
             thread);
-  y_places_.scatter(y.data(), pitch, first, count, t_.y);
+  y_places_.scatter(y.get(), pitch, first, count, t_.y);
 }
 
 namespace {
@@ -464,19 +467,21 @@ void RawJob::settle_columns(std::span<Unsettled> unsettled) {
     channels.push_back(u.channel);
   const auto count = static_cast<std::int64_t>(channels.size());
   const std::int64_t pitch = spread_pitch(n_ * t_.data.bytes);
-  std::vector<char> x(static_cast<std::size_t>(pitch * count)), w(t_.w == nullptr ? 0 : x.size());
+  const auto size = static_cast<std::size_t>(pitch * count);
+  const auto x = std::make_unique_for_overwrite<char[]>(size);
+  const auto w = std::make_unique_for_overwrite<char[]>(t_.w == nullptr ? 0 : size);
   constexpr std::int64_t some = 2048;
   in_parallel((n_ + some - 1) / some, t_.threads, [&](std::int64_t k, int) {
     const std::int64_t end = std::min(n_, (k + 1) * some);
-    x_places_.gather_columns(t_.x, channels, k * some, end, x.data(), pitch);
+    x_places_.gather_columns(t_.x, channels, k * some, end, x.get(), pitch);
     if (t_.w != nullptr)
-      w_places_.gather_columns(t_.w, channels, k * some, end, w.data(), pitch);
+      w_places_.gather_columns(t_.w, channels, k * some, end, w.get(), pitch);
   });
   in_parallel(count, t_.threads, [&](std::int64_t k, int thread) {
     Unsettled& u = unsettled[static_cast<std::size_t>(k)];
     const Rows run{1, n_, n_};
-    const Channel v{{x.data() + k * pitch, run},
-                    {t_.w == nullptr ? nullptr : w.data() + k * pitch, run},
+    const Channel v{{x.get() + k * pitch, run},
+                    {t_.w == nullptr ? nullptr : w.get() + k * pitch, run},
                     view(y_places_, t_.y, u.channel, {n_, 1, *y_places_.columns()})};
     finish_precisely(u.channel, v, u.known, u.rows->data(), static_cast<std::int64_t>(u.rows->size()), u.told,
                      spaces_[static_cast<std::size_t>(thread)], efforts_[static_cast<std::size_t>(thread)]);

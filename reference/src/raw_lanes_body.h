@@ -88,6 +88,33 @@ inline Doubles widened(Floats v) {
   return __builtin_convertvector(v, Doubles);
 #endif
 }
+/// The same bits in twice the width, or the lower half of them.
+inline Words widened(Halves v) {
+#if defined(__AVX512F__)
+  return (Words)_mm256_cvtepu16_epi32((__m128i)v);
+#elif defined(__AVX2__)
+  const __m128i h{__builtin_bit_cast(long long, v), 0};
+  return (Words)_mm_cvtepu16_epi32(h);
+#else
+  return __builtin_convertvector(v, Words);
+#endif
+}
+inline SingleBits widened(ManyHalves v) {
+#if defined(__AVX512F__)
+  return (SingleBits)_mm512_maskz_cvtepu16_epi32(0xffff, (__m256i)v);
+#elif defined(__AVX2__)
+  return (SingleBits)_mm256_cvtepu16_epi32((__m128i)v);
+#else
+  return __builtin_convertvector(v, SingleBits);
+#endif
+}
+inline ManyHalves halved(SingleBits v) {
+#if defined(__AVX512F__)
+  return (ManyHalves)_mm512_maskz_cvtepi32_epi16(0xffff, (__m512i)v);
+#else
+  return __builtin_convertvector(v, ManyHalves);
+#endif
+}
 struct Pairs {
   Doubles hi{}, lo{};
   /// Adds v + e, e below an ulp of v; exact but for two roundings on the way to lo.
@@ -183,26 +210,26 @@ struct OfBf16 {
   static Doubles load(const Raw* p) {
     Halves v;
     __builtin_memcpy(&v, p, sizeof v);
-    return OfF32::widen((Floats)(__builtin_convertvector(v, Words) << 16));
+    return OfF32::widen((Floats)(widened(v) << 16));
   }
   static Singles read(const Raw* p) {
     ManyHalves v;
     __builtin_memcpy(&v, p, sizeof v);
-    return (Singles)(__builtin_convertvector(v, SingleBits) << 16);
+    return (Singles)(widened(v) << 16);
   }
   static double one(Raw v) {
     return static_cast<double>(__builtin_bit_cast(float, static_cast<std::uint32_t>(v) << 16));
   }
   static Bits narrow(Singles v) {
     const SingleBits w = (SingleBits)v;
-    return __builtin_convertvector((w + 0x7fff + ((w >> 16) & 1)) >> 16, ManyHalves);
+    return halved((w + 0x7fff + ((w >> 16) & 1)) >> 16);
   }
   /// The truth is no end, so where both round alike no tie is between them, and any rounding to nearest will
   /// do.
   static Ends<Bits> between(Singles low, Singles high) {
     const SingleBits a = (SingleBits)low + 0x8000;
     const SingleBits b = (SingleBits)high + 0x8000;
-    return {__builtin_convertvector(a >> 16, ManyHalves), __builtin_convertvector((a ^ b) >> 16, ManyHalves)};
+    return {halved(a >> 16), halved((a ^ b) >> 16)};
   }
 };
 
@@ -1067,6 +1094,10 @@ inline std::int64_t elements_of_deep(const typename T::Raw* x, const typename T:
       return ends<T, Weighted>(value(x + row * in + c), Weighted ? value(w + row * in + c) : V{}, line.shift,
                                line.slope, line.weight, line.low, line.high);
     };
+    if constexpr (Weighted) {  // the rows that come next, in the order of memory; three tensors need the help
+      prefetch<deep * A::lanes>(x + deep * in + c * deep);
+      prefetch<deep * A::lanes>(w + deep * in + c * deep);
+    }
     typename T::Bits any{};
     for (int row = 0; row < deep; ++row) {
       const auto e = both(row);
