@@ -5,10 +5,25 @@
 set(NORMPROOF_CUDNN "$ENV{NORMPROOF_CUDNN}" CACHE PATH "Folder with include/ and lib/ of cuDNN")
 
 set(_cudnn_own "${PROJECT_SOURCE_DIR}/build/deps/cudnn/nvidia")
-find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS "${NORMPROOF_CUDNN}" "${_cudnn_own}/cudnn" PATH_SUFFIXES include)
-find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS "${NORMPROOF_CUDNN}" "${_cudnn_own}/cudnn" PATH_SUFFIXES lib lib64)
-find_path(CUDNN_CUDA_INCLUDE_DIR cuda_runtime_api.h
-          HINTS "$ENV{CUDA_HOME}" "$ENV{CUDA_PATH}" /usr/local/cuda "${_cudnn_own}/cu13" PATH_SUFFIXES include)
+# Looked for afresh each time: a folder that was removed or replaced must not live on in the cache.
+foreach(_variable CUDNN_INCLUDE_DIR CUDNN_LIBRARY CUDNN_CUDA_INCLUDE_DIR)
+  unset(${_variable} CACHE)
+endforeach()
+if(NORMPROOF_CUDNN)
+  set(_cudnn_hints "${NORMPROOF_CUDNN}" NO_DEFAULT_PATH) # the user said where: nothing else will do
+else()
+  set(_cudnn_hints "${_cudnn_own}/cudnn")
+endif()
+find_path(CUDNN_INCLUDE_DIR cudnn.h PATH_SUFFIXES include HINTS ${_cudnn_hints})
+find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 PATH_SUFFIXES lib lib64 HINTS ${_cudnn_hints})
+find_program(_cudnn_nvcc nvcc NO_CACHE)
+get_filename_component(_cudnn_toolkit "${_cudnn_nvcc}" REALPATH)
+get_filename_component(_cudnn_toolkit "${_cudnn_toolkit}/../.." ABSOLUTE)
+find_path(
+  CUDNN_CUDA_INCLUDE_DIR cuda_runtime_api.h
+  HINTS "$ENV{CUDA_HOME}" "$ENV{CUDA_PATH}" "${_cudnn_toolkit}" /usr/local/cuda "${NORMPROOF_CUDNN}/../cu13"
+        "${NORMPROOF_CUDNN}/../cuda_runtime" "${_cudnn_own}/cu13"
+  PATH_SUFFIXES include)
 mark_as_advanced(CUDNN_INCLUDE_DIR CUDNN_LIBRARY CUDNN_CUDA_INCLUDE_DIR)
 
 unset(CUDNN_VERSION)
