@@ -5,14 +5,13 @@
 #include <memory>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "command.h"
 #include "console.h"
 #include "data.h"
 #include "failure.h"
 #include "normproof/ci/words.h"
-#include "normproof/properties/case_file.h"
+#include "normproof/properties/finding.h"
 #include "selection.h"
 
 namespace normproof::ci {
@@ -20,44 +19,11 @@ namespace {
 
 using namespace properties;
 
-/// One file of spec/findings (schema: spec/schema/finding-1.json).
-struct Finding {
-  std::string id, title, library, version, build, kernel, recipe, grade, status, clause, output, explanation;
-  double measured = 0, permitted = 0;
-};
-
-double number(const nlohmann::json& entry, const char* field) {
-  const std::string text = entry.at(field);
-  const auto value = parse_hex_float(text);
-  if (!value)
-    throw std::invalid_argument(fmt::format("{} is '{}', which is no hex float", field, text));
-  return *value;
-}
-
 Finding read_finding(const std::filesystem::path& path) {
   try {
-    const nlohmann::json entry = nlohmann::json::parse(read_text(path));
-    if (entry.at("normproof_finding") != 1)
-      throw std::invalid_argument("normproof_finding is not 1");
-    Finding f{.id = entry.at("id"),
-              .title = entry.at("title"),
-              .library = entry.at("library"),
-              .version = entry.at("version"),
-              .build = entry.at("build"),
-              .kernel = entry.at("kernel"),
-              .recipe = entry.at("recipe"),
-              .grade = entry.at("grade"),
-              .status = entry.at("status"),
-              .clause = entry.at("clause"),
-              .output = entry.at("output"),
-              .explanation = entry.at("explanation"),
-              .measured = number(entry, "measured"),
-              .permitted = number(entry, "permitted")};
-    return f;
-  } catch (const nlohmann::json::exception& error) {
-    throw could_not(fmt::format("'{}' is no finding: {}", path.string(), error.what()));
+    return parse_finding(read_text(path), path.string());
   } catch (const std::invalid_argument& error) {
-    throw could_not(fmt::format("'{}' is no finding: {}", path.string(), error.what()));
+    throw could_not(error.what());
   }
 }
 
@@ -126,7 +92,7 @@ Now compare(const Finding& f, const Report& report) {
     if (same != nullptr)
       break;
     for (const Judgement& j : *list)
-      if (to_string(j.status) == f.status && j.clause == f.clause && to_string(j.output) == f.output &&
+      if (j.status == f.status && j.clause == f.clause && j.output == f.output &&
           (!same || j.ratio() > same->ratio()))
         same = &j;
   }
@@ -141,6 +107,14 @@ Now compare(const Finding& f, const Report& report) {
   if (seen.empty())
     return {Now::State::gone, "no failure" + version};
   return {Now::State::other, in_words(seen.front()) + version};
+}
+
+std::string how_to_see(const Finding& f) {
+  if (f.given)
+    return "normproof findings --run --only " + f.id;
+  const bool usual = to_string(f.grade) == Manner{}.grade;
+  return fmt::format("normproof replay {} --impl {}{}", shell_word(f.recipe), shell_word(f.kernel),
+                     usual ? "" : fmt::format(" --grade {}", to_string(f.grade)));
 }
 
 struct Options {
@@ -167,22 +141,20 @@ Exit findings(const Options& o) {
     if (!o.run) {
       fmt::print("{}", wrapped("     ",
                                fmt::format("{} {} ({}), {}: {} {} {}, measured {}, permitted {}", f.library,
-                                           f.version, f.build, f.kernel, f.status, f.clause, f.output,
-                                           brief(f.measured), brief(f.permitted)),
+                                           f.version, f.build, f.kernel, to_string(f.status), f.clause,
+                                           to_string(f.output), brief(f.measured), brief(f.permitted)),
                                style.width));
       fmt::print("{}", wrapped("     ", f.explanation, style.width));
-      fmt::print("     {}\n\n", paint(style, Colour::dim,
-                                      fmt::format("normproof replay {} --impl {}{}", shell_word(f.recipe),
-                                                  shell_word(f.kernel),
-                                                  f.grade == Manner{}.grade ? "" : " --grade " + f.grade)));
+      fmt::print("     {}\n\n", paint(style, Colour::dim, how_to_see(f)));
       continue;
     }
     Manner manner = o.manner;
-    manner.grade = f.grade;
+    manner.grade = to_string(f.grade);
     manner.extended = true;
     Now now;
     try {
-      now = compare(f, tried_on(f.recipe, {.patterns = {f.kernel}, .mutants = false}, manner));
+      now = compare(f, tried_on(f.given ? *f.given : case_of(f.recipe),
+                                {.patterns = {f.kernel}, .mutants = false}, manner, false));
     } catch (const Failure& failure) {
       if (failure.exit() != Exit::usage)
         throw;

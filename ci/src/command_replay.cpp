@@ -29,7 +29,7 @@ properties::Exit replay(const Options& o) {
     json = std::make_unique<OutputFile>(o.json);
   if (!o.dump.empty())
     OutputFile(o.dump).write(properties::write_case(case_of(origin)));
-  const Report report = tried_on(origin, o.kernels, o.manner);
+  const Report report = tried_on(case_of(origin), o.kernels, o.manner);
   if (json)
     json->write(to_json(report));
   if (o.json != "-" && o.dump != "-")

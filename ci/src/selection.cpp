@@ -515,10 +515,8 @@ Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSel
   return report;
 }
 
-Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner,
-                bool diagnose) {
+Report tried_on(const Case& c, const KernelSelection& kernels, const Manner& manner, bool diagnose) {
   TrialOptions options = trial_options(manner);
-  const Case c = case_of(origin);
   const Chosen chosen = choose(kernels);
   options.threads = 1;
   Report report = empty_report(chosen, manner);

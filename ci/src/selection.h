@@ -80,9 +80,8 @@ std::vector<properties::Recipe> recipes_of(const CaseSelection& cases, bool with
 /// filter that names an extended regime gets it whatever `with_extended` says.
 Report tried(const KernelSelection& kernels, const Manner& manner, const CaseSelection& cases,
              bool with_extended, bool quiet);
-/// The same for one recipe line or case file; its failures are diagnosed unless the caller does that itself.
-Report tried_on(const std::string& origin, const KernelSelection& kernels, const Manner& manner,
-                bool diagnose = true);
+/// The same for one case; its failures are diagnosed unless the caller does that itself.
+Report tried_on(const Case& c, const KernelSelection& kernels, const Manner& manner, bool diagnose = true);
 /// The case of a recipe line or a case file's path.
 Case case_of(const std::string& origin);
 

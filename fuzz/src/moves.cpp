@@ -210,6 +210,10 @@ void move_once(Case& c, const Space& space, int radius, Dice& dice) {
       c.problem.threads = space.threads[dice.below(space.threads.size())];
     else if (c.problem.momentum && dice.one_in(4))
       c.problem.momentum = space.momenta[dice.below(space.momenta.size())];
+    else if (c.problem.eps > 0 && dice.one_in(2))  // draws the roundings of v + eps and its root anew
+      c.problem.eps =
+          std::abs(stepped(f32, fitted(f32, c.problem.eps),
+                           dice.sign() * size_up_to(std::int64_t{1} << std::min(radius, f32.p), dice)));
     else
       c.problem.eps = space.eps[dice.below(space.eps.size())];
     break;

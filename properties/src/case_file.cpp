@@ -8,12 +8,12 @@
 #include <iterator>
 #include <map>
 #include <optional>
-#include <set>
 #include <stdexcept>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "json_object.h"
 #include "names.h"
 #include "normproof/properties/domain.h"
 #include "normproof/properties/nearest.h"
@@ -134,36 +134,6 @@ private:
   const Tensors& tensors_;
   std::string origin_;
 };
-
-json parse_object(std::string_view text, const std::string& origin) {
-  std::string doubled;
-  std::vector<std::set<std::string>> seen;
-  // nlohmann keeps the last of two equal keys in silence.
-  const json::parser_callback_t watch = [&](int, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start)
-      seen.emplace_back();
-    else if (event == json::parse_event_t::object_end)
-      seen.pop_back();
-    else if (event == json::parse_event_t::key && !seen.back().insert(value.get<std::string>()).second)
-      doubled = value.get<std::string>();
-    return true;
-  };
-  json object;
-  try {
-    object = json::parse(text, watch);
-  } catch (const json::parse_error& error) {
-    const std::size_t at = std::min(error.byte == 0 ? 0 : error.byte - 1, text.size());
-    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
-    throw std::invalid_argument(fmt::format("{}: no JSON: line {}, byte {}, at '{}'", origin, line, at,
-                                            std::string(text.substr(at, 12))));
-  }
-  if (!doubled.empty())
-    throw std::invalid_argument(fmt::format("{}: field '{}' is given twice", origin, doubled));
-  if (!object.is_object())
-    throw std::invalid_argument(
-        fmt::format("{}: a case is a JSON object, not {}", origin, object.type_name()));
-  return object;
-}
 
 json tensor_of(const std::vector<double>& values) {
   json list = json::array();

@@ -42,8 +42,12 @@ Edits edits(std::string_view text, std::string_view choice) {
   return {std::min(all.back(), 1 + *std::ranges::min_element(all)), all.back()};
 }
 
+/// Longer than any name: what stands behind tells no choice from another, and would cost.
+constexpr std::size_t most_looked_at = 64;
+
 template <class Text>
 std::string nearest_of(std::string_view text, std::span<const Text> choices) {
+  text = text.substr(0, most_looked_at);
   std::string_view best;
   Edits fewest{};
   for (const Text& choice : choices) {

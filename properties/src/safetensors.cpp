@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "json_object.h"
+
 namespace normproof::properties {
 namespace {
 
@@ -42,12 +44,10 @@ public:
       refuse(fmt::format("its header would have {} bytes, the file has {}", length, bytes_.size()));
     nlohmann::json header;
     try {
-      header = nlohmann::json::parse(bytes_.substr(length_bytes, length));
-    } catch (const nlohmann::json::parse_error&) {
-      refuse("its header is no JSON");
+      header = parse_object(bytes_.substr(length_bytes, length), "its header");
+    } catch (const std::invalid_argument& error) {
+      refuse(error.what());
     }
-    if (!header.is_object())
-      refuse("its header is no JSON object");
     data_ = bytes_.substr(length_bytes + length);
 
     Safetensors content;

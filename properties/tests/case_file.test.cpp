@@ -250,6 +250,8 @@ TEST(CaseFile, TextThatIsNoJsonIsNamedByLine) {
   EXPECT_THAT(error_of(""), HasSubstr("no JSON"));
   EXPECT_THAT(error_of("[1]"), HasSubstr("object"));
   EXPECT_THAT(error_of("{} {}"), HasSubstr("no JSON"));
+  EXPECT_THAT(error_of(R"({"eps": 1e999})"), HasSubstr("larger than any double"));
+  EXPECT_THAT(error_of(R"({"eps": )" + std::string(1000000, '[')), HasSubstr("levels of brackets"));
 }
 
 }  // namespace

@@ -33,8 +33,9 @@ properties::Recipe random_recipe(const Space& space, Dice& dice);
 
 /// One to three elementary moves: steps in ordinals of up to 2^radius, significand bits, signs, exponents;
 /// swaps and copies within a tensor; pairs that nearly cancel, values near the mean, beta near the rest of y,
-/// terms that a running sum just loses; a tensor scaled or shifted; values dropped or repeated; another
-/// split, eps, momentum or thread count. The result is a case of the space, not always of the core domain.
+/// terms that a running sum just loses; a tensor scaled or shifted; values dropped or repeated; eps a few
+/// steps further; another split, eps, momentum or thread count. The result is a case of the space, not always
+/// of the core domain.
 Case moved(const Case& c, const Space& space, int radius, Dice& dice);
 
 /// The case with these of its values per channel, as a batch of single positions (channels-last: as
