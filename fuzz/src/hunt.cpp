@@ -1,9 +1,7 @@
 #include "normproof/fuzz/hunt.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -182,52 +180,8 @@ private:
 
 }  // namespace
 
-namespace {
-
-/// What an output is made of where that, and not its own roundings, is most of its error, and where no climb
-/// leads from the one to the other: each change of the variance draws the roundings of invstd anew.
-std::optional<Output> made_of(const Target& target, Pass pass) {
-  if (target.output == Output::invstd && pass == Pass::forward_training)
-    return Output::var;
-  return std::nullopt;
-}
-
-Effort part_of(const Effort& effort, double part) {
-  Effort some;
-  if (effort.evaluations)
-    some.evaluations = static_cast<std::int64_t>(part * static_cast<double>(*effort.evaluations));
-  if (effort.budget)
-    some.budget = std::chrono::duration_cast<std::chrono::milliseconds>(part * *effort.budget);
-  return some;
-}
-
-Effort rest_of(Effort effort, const Found& spent) {
-  if (effort.evaluations)
-    *effort.evaluations -= spent.evaluations;
-  if (effort.budget)
-    *effort.budget -= std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * spent.seconds));
-  return effort;
-}
-
-}  // namespace
-
 Found hunt(Probe& probe, const HuntOptions& options) {
-  const Target target = probe.target();
-  const auto first = made_of(target, options.space.pass);
-  if (!first)
-    return Search(probe, options).climb();
-  HuntOptions stage = options;
-  stage.effort = part_of(options.effort, 0.4);
-  probe.aim({*first, target.objective, target.gate});
-  const Found before = Search(probe, stage).climb();
-  probe.aim(target);
-  stage.effort = rest_of(options.effort, before);
-  if (before.any())
-    stage.starts.push_back(before.worst);
-  Found found = Search(probe, stage).climb();
-  found.evaluations += before.evaluations;
-  found.seconds += before.seconds;
-  return found;
+  return Search(probe, options).climb();
 }
 
 Found random_search(Probe& probe, const HuntOptions& options) {

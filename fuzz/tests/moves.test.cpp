@@ -1,6 +1,7 @@
 // The line of ordinals and the moves on it: what a search may reach is a case, in its formats and its space.
 #include "normproof/fuzz/moves.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -105,6 +106,20 @@ TEST(Moves, values_dropped_from_every_channel_are_those_of_x_and_dy_alike) {
   EXPECT_EQ(out.problem.shape, (Shape{1, 2, {3}}));
   EXPECT_THAT(out.x, testing::ElementsAre(c.x[0], c.x[4], c.x[5], c.x[6], c.x[10], c.x[11]));
   EXPECT_THAT(out.dy, testing::ElementsAre(c.dy[0], c.dy[4], c.dy[5], c.dy[6], c.dy[10], c.dy[11]));
+}
+
+TEST(Moves, an_eps_that_never_leaves_its_few_choices) {
+  const Space space;
+  Dice dice(1);
+  const Case start = properties::expand(random_recipe(space, dice));
+  int between = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const double eps = moved(start, space, 12, dice).problem.eps;
+    EXPECT_GE(eps, 0);
+    EXPECT_TRUE(is_representable(f32, eps)) << eps;
+    between += std::ranges::find(space.eps, eps) == space.eps.end() ? 1 : 0;
+  }
+  EXPECT_GT(between, 10);
 }
 
 }  // namespace

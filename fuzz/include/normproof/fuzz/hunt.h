@@ -4,9 +4,7 @@
 // given, become a beam. Each member climbs: a child made by a few moves replaces it when it is no better by
 // the objective but when it is at least as good; its step radius (in bits) grows with success and shrinks
 // without, as a box does that is split around its best point. The beam narrows as the effort is spent, and
-// a member that is stuck starts again from a better one. An invstd of training is hunted in two stages, the
-// first for the worst variance, which the second starts from too. What is found is a lower bound of the true
-// maximum.
+// a member that is stuck starts again from a better one. What is found is a lower bound of the true maximum.
 #pragma once
 
 #include <chrono>

@@ -54,8 +54,6 @@ public:
 
   std::int64_t evaluations() const { return evaluations_; }
   const Target& target() const { return target_; }
-  /// From now on the number is that of another target; evaluations count on.
-  void aim(const Target& target) { target_ = target; }
   const impls::KernelInfo& kernel() const { return kernel_; }
 
 private:

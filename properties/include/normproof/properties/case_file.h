@@ -26,7 +26,7 @@ Case case_from_safetensors(std::string_view bytes, const std::string& origin);
 
 /// "0x1.8p+1", "-0x0p+0", "inf", "-inf", "nan": the one spelling of a number in every file and report.
 std::string hex_float(double value);
-/// The number, or nothing if the text is no hex float of that spelling.
+/// The number of a hex float, in that spelling or with more digits than it needs; nothing for other text.
 std::optional<double> parse_hex_float(std::string_view text);
 
 }  // namespace normproof::properties
