@@ -512,8 +512,9 @@ void add_whole_layers(RecipeList& list, bool largest) {
       for (const Format& dtype : {f32, f16, bf16}) {
         if (dtype == f32 && !takes_dy(pass))
           continue;
-        list.add(recipe_of(pass, dtype, shape, layout_of(turn++), native,
-                           {turn % 2 == 0 ? "sparse" : "normal", turn % 2 == 0 ? 8 : 0}));
+        const Regime regime = turn % 2 == 0 ? Regime{"sparse", 8} : Regime{"normal", 0};
+        list.add(recipe_of(pass, dtype, shape, layout_of(turn), native, regime));
+        ++turn;
       }
   list.add(recipe_of(Pass::backward_training, f32, {4, 1, {500, 500}}, contiguous, native, {"normal", 0}));
   list.add(recipe_of(Pass::gradient, f32, {4, 1, {500, 500}}, contiguous, native, {"offset", 100}));
