@@ -99,7 +99,7 @@ Exit explain(const Options& o) {
     json = std::make_unique<OutputFile>(o.json);
   const TrialOptions options = trial_options(o.manner);
   const Case c = case_of(origin);
-  const Report report = tried_on(case_of(origin), o.kernels, o.manner, false);
+  const Report report = tried_on(c, o.kernels, o.manner, false);
 
   impls::Runner runner(options.run);
   Json kernels = Json::array();

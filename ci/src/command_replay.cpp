@@ -27,9 +27,10 @@ properties::Exit replay(const Options& o) {
   std::unique_ptr<OutputFile> json;
   if (!o.json.empty())
     json = std::make_unique<OutputFile>(o.json);
+  const Case c = case_of(origin);
   if (!o.dump.empty())
-    OutputFile(o.dump).write(properties::write_case(case_of(origin)));
-  const Report report = tried_on(case_of(origin), o.kernels, o.manner);
+    OutputFile(o.dump).write(properties::write_case(c));
+  const Report report = tried_on(c, o.kernels, o.manner);
   if (json)
     json->write(to_json(report));
   if (o.json != "-" && o.dump != "-")
