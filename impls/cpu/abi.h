@@ -151,17 +151,19 @@ struct Entry {
   static void destroy(void* state) { delete static_cast<np_problem*>(state); }
 };
 
-template <class Kernel>
-constexpr np_kernel make_kernel(const char* name, const char* summary, const char* worst_known) {
+/// `Enter` has the four functions of the interface; `device_type` is where the kernel's tensors live.
+template <class Kernel, class Enter = Entry<Kernel>>
+constexpr np_kernel make_kernel(const char* name, const char* summary, const char* worst_known,
+                                std::int32_t device_type = 1) {
   return {.struct_size = sizeof(np_kernel),
-          .device_type = 1,
+          .device_type = device_type,
           .name = name,
           .summary = summary,
           .worst_known = worst_known,
-          .query = &Entry<Kernel>::query,
-          .create = &Entry<Kernel>::create,
-          .run = &Entry<Kernel>::run,
-          .destroy = &Entry<Kernel>::destroy};
+          .query = &Enter::query,
+          .create = &Enter::create,
+          .run = &Enter::run,
+          .destroy = &Enter::destroy};
 }
 
 }  // namespace normproof::impls::cpu

@@ -171,15 +171,7 @@ struct Entry : cpu::Entry<Kernel> {
 };
 template <class Kernel>
 constexpr np_kernel make_kernel(const char* name, const char* summary, const char* worst_known) {
-  return {.struct_size = sizeof(np_kernel),
-          .device_type = device_type,
-          .name = name,
-          .summary = summary,
-          .worst_known = worst_known,
-          .query = &Entry<Kernel>::query,
-          .create = &Entry<Kernel>::create,
-          .run = &Entry<Kernel>::run,
-          .destroy = &Entry<Kernel>::destroy};
+  return cpu::make_kernel<Kernel, Entry<Kernel>>(name, summary, worst_known, device_type);
 }
 
 }  // namespace normproof::impls::cuda

@@ -85,7 +85,9 @@ Scaled scaled(const Format& format, double got, double rn, double off) {
 }
 
 /// The rounded truth itself, and no tie or nearly one: what most values of a kernel are. Then what is
-/// measured is |off| in some unit, a power of two, and needs no scaling.
+/// measured is |off| in some unit, a power of two, and needs no scaling. The reals that round to a number
+/// reach half a spacing to either side, below a power of two a quarter of it: within 0.25 the distance to
+/// them is 0.
 bool is_plainly_rounded(double got, double rn, double off) {
   return got == rn && std::isfinite(rn) && std::abs(off) <= 0.25 && (off == 0 || std::abs(off) > 0x1p-900);
 }
