@@ -1,7 +1,9 @@
 #include "normproof/properties/accuracy.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
 
 namespace normproof::properties {
@@ -11,9 +13,12 @@ int UlpHistogram::bin(double ulps) {
     return 0;
   if (!(ulps < 0x1p55))
     return bins - 1;
-  const int octave = std::ilogb(ulps);
-  const bool upper_half = std::scalbn(ulps, -octave) > 0x1.6a09e667f3bcdp+0;  // sqrt(2)
-  const bool at_edge = std::scalbn(1.0, octave) == ulps;                      // edges belong to the bin below
+  constexpr std::uint64_t significand = (std::uint64_t{1} << 52) - 1;
+  const auto bits = std::bit_cast<std::uint64_t>(ulps);
+  const int octave = static_cast<int>(bits >> 52) - 1023;
+  const bool upper_half =
+      (bits & significand) > (std::bit_cast<std::uint64_t>(0x1.6a09e667f3bcdp+0) & significand);
+  const bool at_edge = (bits & significand) == 0;  // edges belong to the bin below
   return std::clamp(2 * (octave + 8) + (upper_half ? 2 : 1) - (at_edge ? 1 : 0), 0, bins - 1);
 }
 

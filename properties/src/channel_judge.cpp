@@ -51,6 +51,10 @@ std::vector<Standard> standards(const Problem& problem, std::int64_t n, const Ga
   return result;
 }
 
+bool Reading::is_rounded() const {
+  return std::isnan(rn) ? std::isnan(got) : got == rn;
+}
+
 bool Reading::numbers() const {
   return std::isfinite(got) && std::isfinite(rn);
 }
@@ -95,10 +99,16 @@ ChannelJudge::ChannelJudge(const Case& c, const reference::Truth& truth, const i
       counted_.push_back(k);
 }
 
+ChannelJudge::Values ChannelJudge::values(Output output, std::int64_t first) const {
+  const std::int64_t start = per_element(output) ? channel_ * problem().shape.per_channel() : channel_;
+  const std::int64_t at = start + first;
+  return {seen_[output].data() + at, truth_[output].rn.data() + at, truth_[output].off.data() + at,
+          format_of(problem(), output)};
+}
+
 Reading ChannelJudge::reading(Output output, std::int64_t i) const {
-  const std::int64_t first = per_element(output) ? channel_ * problem().shape.per_channel() : channel_;
-  const auto at = static_cast<std::size_t>(first + i);
-  return {seen_[output][at], truth_[output].rn[at], truth_[output].off[at], format_of(problem(), output)};
+  const Values v = values(output, i);
+  return {*v.got, *v.rn, *v.off, v.format};
 }
 
 Judgement ChannelJudge::judgement(const std::string& clause, Output output, std::int64_t i, const Reading& r,
@@ -124,40 +134,42 @@ Judgement ChannelJudge::linked(const char* clause, Output output, std::int64_t i
   return j;
 }
 
-void ChannelJudge::record(Output output, const Reading& r, double condition_scale) {
+const reference::Readings& ChannelJudge::record(Output output, std::int64_t first, std::int64_t count,
+                                                const double* condition_scales) {
+  const Values v = values(output, first);
+  reference::read(v.format, v.got, v.rn, v.off, condition_scales, count, readings_);
   Accuracy& accuracy = verdict_.accuracy[index(output)];
-  ++accuracy.count;
-  if (!r.numbers()) {
-    const bool agree = std::isnan(r.rn) ? std::isnan(r.got) : r.got == r.rn;
-    agree ? ++accuracy.correctly_rounded : ++accuracy.special;
-    if (agree)
-      ++accuracy.faithful;
-    return;
+  accuracy.count += count;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double got = v.got[i];
+    const double rn = v.rn[i];
+    if (!std::isfinite(got) || !std::isfinite(rn)) {
+      const bool agree = std::isnan(rn) ? std::isnan(got) : got == rn;
+      agree ? ++accuracy.correctly_rounded : ++accuracy.special;
+      if (agree)
+        ++accuracy.faithful;
+      continue;
+    }
+    if (got == 0) {
+      if (rn != 0 && std::abs(rn) < smallest_normal(v.format))
+        ++accuracy.flushed;
+      if (rn == 0 && v.off[i] == 0 && std::signbit(got) != std::signbit(rn))
+        ++accuracy.sign_of_zero;
+    }
+    accuracy.correctly_rounded += got == rn ? 1 : 0;
+    accuracy.faithful += readings_.faithful[i];
+    accuracy.histogram.add(readings_.ulps[i]);
+    accuracy.max_raw = std::max(accuracy.max_raw, readings_.ulps[i]);
+    accuracy.max_cond = std::max(accuracy.max_cond, readings_.condition_ulps[i]);
   }
-  if (r.got == 0 && r.rn != 0 && std::abs(r.rn) < smallest_normal(r.format))
-    ++accuracy.flushed;
-  if (r.got == 0 && r.rn == 0 && r.off == 0 && std::signbit(r.got) != std::signbit(r.rn))
-    ++accuracy.sign_of_zero;
-  const double raw = r.ulps();
-  accuracy.histogram.add(raw);
-  accuracy.max_raw = std::max(accuracy.max_raw, raw);
-  if (r.got == r.rn) {
-    ++accuracy.correctly_rounded;
-    ++accuracy.faithful;
-  } else if (reference::is_faithful(r.format, r.got, r.rn, r.off)) {
-    ++accuracy.faithful;
-  }
-  const double scale = round_to(r.format, condition_scale);
-  if (scale > 0 && std::isfinite(scale)) {
-    accuracy.max_cond = std::max(accuracy.max_cond, reference::distance(r.format, r.got, r.rn, r.off) /
-                                                        reference::ulp(r.format, scale, 0));
-  }
+  return readings_;
 }
 
 void ChannelJudge::weigh_bounds(Stage& stage, const std::string& clause, Output output, std::int64_t i,
                                 const Reading& r, double measured) {
   // The correctly-rounded grade knows no tolerance: the rounded truth, or failure (ties are decided to even).
-  const bool rounded = std::isnan(r.rn) ? std::isnan(r.got) : r.got == r.rn;
+  const bool rounded = r.is_rounded();
+  stage.unrounded = stage.unrounded || !rounded;
   auto& evidence = verdict_.evidence[index(output)];
   for (Extreme& slot : evidence[static_cast<std::size_t>(Grade::correctly_rounded)])
     note(slot, rounded ? 0 : infinity, clause, output, i, r, measured, 0);
@@ -166,7 +178,7 @@ void ChannelJudge::weigh_bounds(Stage& stage, const std::string& clause, Output 
   ratios_.resize(count);
   for (std::size_t k = 0; k < count; ++k)
     ratios_[k] = quotient(measured, bounds_[k]);
-  // Most readings are worse than none before them, so the evidence, which is wide, is left alone.
+  // The evidence, which is wide, is left alone where it cannot change.
   const auto see = [&](std::size_t k) {
     const Standard& s = standards_[k];
     return s.claim ? infinity

@@ -5,6 +5,7 @@
 // standards at once, and the stages are concluded with blame in the order of the algorithm.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -15,6 +16,7 @@
 
 #include "normproof/properties/judge.h"
 #include "normproof/reference/double_double.h"
+#include "normproof/reference/readings.h"
 
 namespace normproof::properties {
 
@@ -44,6 +46,7 @@ struct Reading {
   Format format;
 
   bool numbers() const;
+  bool is_rounded() const;  ///< the rounded truth, or NaN like it
   bool above() const { return got > rn; }
   /// E of the gate; infinity for a wrong kind of value, where no distance exists.
   double measured(bool finite_channel) const;
@@ -63,6 +66,7 @@ struct Stage {
   double claim_ratio = 0;
   Judgement claim;
   std::vector<double> evident;  ///< by standard, the ratio that the evidence holds already; empty at first
+  bool unrounded = false;       ///< some value is not the rounded truth
 };
 
 class ChannelJudge {
@@ -73,21 +77,33 @@ protected:
 
   const Problem& problem() const { return case_.problem; }
   bool judged(Output output) const { return !seen_[output].empty() && !truth_[output].empty(); }
+  /// What was seen and what is true of an output of this channel, from an element on.
+  struct Values {
+    const double *got, *rn, *off;
+    const Format& format;
+  };
+  Values values(Output output, std::int64_t first) const;
   Reading reading(Output output, std::int64_t i) const;
   Judgement judgement(const std::string& clause, Output output, std::int64_t i, const Reading& r,
                       double measured, double permitted) const;
   Judgement linked(const char* clause, Output output, std::int64_t i, const Reading& r,
                    reference::DoubleDouble want, double permitted) const;
-  void record(Output output, const Reading& r, double condition_scale);
+  /// Takes `count` <= Readings::block values from the first on into the accuracy of an output. The readings
+  /// stand until the next call.
+  const reference::Readings& record(Output output, std::int64_t first, std::int64_t count,
+                                    const double* condition_scales);
+  void record(Output output, double condition_scale) { record(output, 0, 1, &condition_scale); }
 
-  /// Feeds one reading to every standard: evidence, gate and claim. bound(k) is that of standards_[k].
+  /// Feeds the reading of element i to every standard: evidence, gate and claim. bound(k) is that of
+  /// standards_[k]. Most readings are worse than none before them, and are told by their products.
   template <class Bound>
-  void weigh(Stage& stage, const std::string& clause, Output output, std::int64_t i, const Reading& r,
-             double measured, const Bound& bound) {
+  void weigh(Stage& stage, const std::string& clause, Output output, std::int64_t i, double measured,
+             bool rounded, const Bound& bound) {
     bounds_.resize(standards_.size());
     for (std::size_t k = 0; k < standards_.size(); ++k)
       bounds_[k] = bound(k);
-    weigh_bounds(stage, clause, output, i, r, measured);
+    if (is_remarkable(stage, measured, rounded))
+      weigh_bounds(stage, clause, output, i, reading(output, i), measured);
   }
 
   /// Blame and status of a stage. `depends_on` are the outputs whose failure explains this one.
@@ -104,6 +120,26 @@ protected:
   const Reduction arithmetic_;  ///< of links, which have no depth
 
 private:
+  /// Whether a reading may be the worst yet in any respect. (A quotient beyond q has measured > q bound, but
+  /// for their roundings; whatever is no number is remarkable.)
+  bool is_remarkable(const Stage& stage, double measured, bool rounded) const {
+    if (stage.evident.empty() || gate_.grade == Grade::correctly_rounded || (!rounded && !stage.unrounded))
+      return true;
+    const double at_most = measured * (1 + 0x1p-40);
+    bool beaten = true;
+    for (std::size_t k = 0; k < bounds_.size(); ++k)
+      beaten = beaten && at_most < stage.evident[k] * bounds_[k];
+    double allowed = 0;
+    double claimed = 0;
+    bool claims = false;
+    for (const std::size_t k : counted_) {
+      claims = claims || standards_[k].claim;
+      double& most = standards_[k].claim ? claimed : allowed;
+      most = std::max(most, bounds_[k]);
+    }
+    return !beaten || !(at_most < stage.ratio * allowed) || (std::isinf(allowed) && !stage.unprovable) ||
+           (claims && !(at_most < stage.claim_ratio * claimed));
+  }
   void weigh_bounds(Stage& stage, const std::string& clause, Output output, std::int64_t i, const Reading& r,
                     double measured);
   /// The evidence of one grade and class after one more ratio, and what it holds then.
@@ -112,6 +148,7 @@ private:
 
   std::vector<double> bounds_, ratios_;  ///< of the reading at hand, by standard
   std::vector<std::size_t> counted_;     ///< the standards of gate and claims
+  reference::Readings readings_;
   std::array<bool, output_count> failed_{};
 };
 

@@ -1,6 +1,7 @@
 // Judging a forward pass: mean, variance, invstd, y, running statistics, each against its bound and against
 // the kernel's own report of the stage before (spec/bounds/links.md).
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "arithmetic.h"
@@ -69,9 +70,9 @@ private:
     Stage stage;
     stage.output = output;
     const Reading r = reading(output, 0);
-    record(output, r, condition_scale(output));
+    record(output, condition_scale(output));
     const double measured = behind_infinity(output, r) ? 0 : r.measured(facts_.finite);
-    weigh(stage, clause(output), output, 0, r, measured, [&](std::size_t k) {
+    weigh(stage, clause(output), output, 0, measured, r.is_rounded(), [&](std::size_t k) {
       const Permitted& p = permitted_[k];
       if (output == Output::invstd && root_of_roundings(p))
         return infinity;
@@ -175,6 +176,21 @@ private:
                   permitted_running_link(set_, old, *statistic, factor, arithmetic_));
   }
 
+  /// An upper bound of the distance from deviation slope + beta, each of them a few roundings off, to the
+  /// reals that round to got: three roundings of the product, one of the sum, one of the difference, and what
+  /// underflows.
+  static double at_most_apart(double got, double deviation, double slope, double beta, double least_reach) {
+    const double product = deviation * slope;
+    const double want = product + beta;
+    const double roundings = 4 * 0x1p-53 * (std::abs(product) + std::abs(want));
+    return (std::abs(got - want) + roundings) * (1 + 0x1p-40) - least_reach;
+  }
+
+  /// E of the gate where it is no distance.
+  double measured_special(const Reading& r, bool finite) const {
+    return folds_to_nan(r) ? 0 : r.measured(finite);
+  }
+
   /// x a + b with infinite a and b is NaN also where the formula is an infinity (BN-INF-6).
   bool folds_to_nan(const Reading& r) const {
     return !set_.training && gate_.folded && std::isinf(facts_.invstd) && std::isinf(r.rn) &&
@@ -192,6 +208,8 @@ private:
     const auto mean = reported(Output::mean);
     const auto invstd = reported(Output::invstd);
     const bool links = set_.training && facts_.finite && mean && invstd;
+    const double slope = links ? invstd->value * set_.gamma : 0;
+    const bool in_doubles = set_.data.p < f64.p && set_.stats.p < f64.p;
     LinearBound link_bound;
     if (links)
       link_bound =
@@ -208,40 +226,59 @@ private:
     bool informative = false;
     bool trivial_is_true = true;
     double link_ratio = -1;
-    for (std::int64_t i = 0; i < facts_.n; ++i) {
-      const Reading r = reading(Output::y, i);
-      const double deviation = std::abs((x[i] - facts_.mean_hi) - facts_.mean_lo);
-      const double value = std::abs(x[i]);
-      record(Output::y, r, scale * (value + mean_scale + share * deviation) + std::abs(set_.beta));
-
-      // In inference an infinite x concerns its own element alone (BN-INF-4).
-      const bool finite = set_.training ? facts_.finite : std::isfinite(x[i]);
-      const bool bounded = finite && std::isfinite(r.rn);
-      const auto bound = [&](std::size_t k) {
-        if (open[k] != 0)
-          return infinity;
-        return bounded ? of_y[k].at(deviation, value) : 0.0;
-      };
-      const double measured = folds_to_nan(r) ? 0 : r.measured(finite);
-      if (measured > 0 || i == 0 || r.got != r.rn)
-        weigh(stage, id, Output::y, i, r, measured, bound);
-      if (!informative && facts_.finite) {
-        trivial_is_true = trivial_is_true && deviation == 0;
-        double allowed = 0;
-        for (std::size_t k = 0; k < standards_.size(); ++k)
-          if (standards_[k].gates)
-            allowed = std::max(allowed, bound(k));
-        informative = scale * deviation > allowed;
+    std::array<double, reference::Readings::block> deviations{};
+    std::array<double, reference::Readings::block> scales{};
+    for (std::int64_t first = 0; first < facts_.n; first += reference::Readings::block) {
+      const std::int64_t count = std::min(reference::Readings::block, facts_.n - first);
+      for (std::int64_t k = 0; k < count; ++k) {
+        const double deviation = std::abs((x[first + k] - facts_.mean_hi) - facts_.mean_lo);
+        const auto at = static_cast<std::size_t>(k);
+        deviations[at] = deviation;
+        scales[at] = scale * (std::abs(x[first + k]) + mean_scale + share * deviation) + std::abs(set_.beta);
       }
-      if (links && std::isfinite(r.got)) {
-        const DoubleDouble want = (DoubleDouble(x[i]) - DoubleDouble(mean->value)) *
-                                      reference::two_product(invstd->value, set_.gamma) +
-                                  DoubleDouble(set_.beta);
-        const double allowed = link_bound.at(std::abs(x[i] - mean->value), value);
-        const double ratio = quotient(r.distance_to(want), allowed);
-        if (ratio > link_ratio) {
-          link_ratio = ratio;
-          stage.link = linked("BN-NUM-13", Output::y, i, r, want, allowed);
+      const reference::Readings& readings = record(Output::y, first, count, scales.data());
+      const Values y = values(Output::y, first);
+      for (std::int64_t k = 0; k < count; ++k) {
+        const std::int64_t i = first + k;
+        const double deviation = deviations[static_cast<std::size_t>(k)];
+        const double value = std::abs(x[i]);
+        const double got = y.got[k];
+        const double rn = y.rn[k];
+        const bool numbers = std::isfinite(got) && std::isfinite(rn);
+        // In inference an infinite x concerns its own element alone (BN-INF-4).
+        const bool finite = set_.training ? facts_.finite : std::isfinite(x[i]);
+        const bool bounded = finite && std::isfinite(rn);
+        const auto bound = [&](std::size_t standard) {
+          if (open[standard] != 0)
+            return infinity;
+          return bounded ? of_y[standard].at(deviation, value) : 0.0;
+        };
+        const double measured =
+            numbers ? readings.beyond[k] : measured_special(reading(Output::y, i), finite);
+        if (measured > 0 || i == 0 || got != rn)
+          weigh(stage, id, Output::y, i, measured, got == rn || (std::isnan(got) && std::isnan(rn)), bound);
+        if (!informative && facts_.finite) {
+          trivial_is_true = trivial_is_true && deviation == 0;
+          double allowed = 0;
+          for (std::size_t standard = 0; standard < standards_.size(); ++standard)
+            if (standards_[standard].gates)
+              allowed = std::max(allowed, bound(standard));
+          informative = scale * deviation > allowed;
+        }
+        if (links && std::isfinite(got)) {
+          const double allowed = link_bound.at(std::abs(x[i] - mean->value), value);
+          if (in_doubles && link_ratio >= 0 &&
+              at_most_apart(got, x[i] - mean->value, slope, set_.beta, readings.least_reach[k]) <
+                  link_ratio * allowed)
+            continue;
+          const DoubleDouble want = (DoubleDouble(x[i]) - DoubleDouble(mean->value)) *
+                                        reference::two_product(invstd->value, set_.gamma) +
+                                    DoubleDouble(set_.beta);
+          const double ratio = quotient(reading(Output::y, i).distance_to(want), allowed);
+          if (ratio > link_ratio) {
+            link_ratio = ratio;
+            stage.link = linked("BN-NUM-13", Output::y, i, reading(Output::y, i), want, allowed);
+          }
         }
       }
     }

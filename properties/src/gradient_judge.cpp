@@ -2,6 +2,7 @@
 // backward (truth B), dx also against the kernel's own dbeta and dgamma, and the second order
 // (spec/bounds/backward.md, double_backward.md).
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "arithmetic.h"
@@ -127,8 +128,8 @@ private:
     Stage stage;
     stage.output = output;
     const Reading r = reading(output, 0);
-    record(output, r, output == Output::dbeta ? gradient_.G1 : gradient_.H1);
-    weigh(stage, clause, output, 0, r, measured(output, r), [&](std::size_t k) {
+    record(output, output == Output::dbeta ? gradient_.G1 : gradient_.H1);
+    weigh(stage, clause, output, 0, measured(output, r), r.is_rounded(), [&](std::size_t k) {
       if (output == Output::dgamma && undecided_[k])
         return infinity;
       if (!std::isfinite(r.rn))
@@ -165,33 +166,49 @@ private:
     bool informative = false;
     bool trivial_is_true = true;
     double link_ratio = -1;
-    for (std::int64_t i = 0; i < set_.n; ++i) {
-      const Reading r = reading(output, i);
-      const double xhat = deviation(i) * gradient_.invstd;
-      record(output, r, r_scale * (std::abs(dy(i)) + gradient_.G1 / n + xhat * gradient_.H1 / n));
-      const bool bounded = std::isfinite(r.rn);
-      const double error = measured(output, r);
-      if (error > 0 || i == 0 || r.got != r.rn)
-        weigh(stage, clause, output, i, r, error, [&](std::size_t k) {
-          if (output == Output::dx && undecided_[k])
-            return infinity;
-          return bounded ? bound(output, k, i) : 0.0;
-        });
-      if (!informative && bounded) {
-        trivial_is_true = trivial_is_true && r.rn == 0;
-        double allowed = 0;
-        for (std::size_t k = 0; k < standards_.size(); ++k)
-          if (standards_[k].gates)
-            allowed = std::max(allowed, bound(output, k, i));
-        informative = std::abs(r.rn) > allowed;
-      }
-      if (reported && bounded && std::isfinite(r.got)) {
-        const DoubleDouble want = dx_at(*reported, i);
-        const double allowed = permitted_dx_link(set_, *reported, arithmetic_, dy(i), deviation(i));
-        const double ratio = quotient(r.distance_to(want), allowed);
-        if (ratio > link_ratio) {
-          link_ratio = ratio;
-          stage.link = linked("BN-NUM-25", output, i, r, want, allowed);
+    const double invstd = gradient_.invstd;
+    const bool in_doubles = problem().data.p < f64.p && problem().stats.p < f64.p;
+    std::array<double, reference::Readings::block> scales{};
+    for (std::int64_t first = 0; first < set_.n; first += reference::Readings::block) {
+      const std::int64_t count = std::min(reference::Readings::block, set_.n - first);
+      for (std::int64_t k = 0; k < count; ++k)
+        scales[static_cast<std::size_t>(k)] = r_scale * (std::abs(dy(first + k)) + gradient_.G1 / n +
+                                                         deviation(first + k) * invstd * gradient_.H1 / n);
+      const reference::Readings& readings = record(output, first, count, scales.data());
+      const Values seen = values(output, first);
+      for (std::int64_t k = 0; k < count; ++k) {
+        const std::int64_t i = first + k;
+        const double got = seen.got[k];
+        const double rn = seen.rn[k];
+        const bool bounded = std::isfinite(rn);
+        const bool numbers = bounded && std::isfinite(got);
+        const double error = numbers ? readings.beyond[k] : measured(output, reading(output, i));
+        if (error > 0 || i == 0 || got != rn)
+          weigh(stage, clause, output, i, error, got == rn || (std::isnan(got) && std::isnan(rn)),
+                [&](std::size_t standard) {
+                  if (output == Output::dx && undecided_[standard])
+                    return infinity;
+                  return bounded ? bound(output, standard, i) : 0.0;
+                });
+        if (!informative && bounded) {
+          trivial_is_true = trivial_is_true && rn == 0;
+          double allowed = 0;
+          for (std::size_t standard = 0; standard < standards_.size(); ++standard)
+            if (standards_[standard].gates)
+              allowed = std::max(allowed, bound(output, standard, i));
+          informative = std::abs(rn) > allowed;
+        }
+        if (reported && numbers) {
+          const double allowed = permitted_dx_link(set_, *reported, arithmetic_, dy(i), deviation(i));
+          if (in_doubles && link_ratio >= 0 &&
+              at_most_apart(got, *reported, i, readings.least_reach[k]) < link_ratio * allowed)
+            continue;
+          const DoubleDouble want = dx_at(*reported, i);
+          const double ratio = quotient(reading(output, i).distance_to(want), allowed);
+          if (ratio > link_ratio) {
+            link_ratio = ratio;
+            stage.link = linked("BN-NUM-25", output, i, reading(output, i), want, allowed);
+          }
         }
       }
     }
@@ -224,6 +241,23 @@ private:
     const DoubleDouble rest =
         DoubleDouble(dy(i)) - DoubleDouble(reported.dbeta) / n - xhat * DoubleDouble(reported.dgamma) / n;
     return reference::two_product(set_.gamma, r) * rest;
+  }
+
+  /// An upper bound of the distance from dx_at() to the reals that round to got. In doubles each term has at
+  /// most eight roundings. Nothing of a format below f64 can underflow here; in f64 the roundings would be
+  /// as large as what is permitted.
+  double at_most_apart(double got, const ReportedGradients& reported, std::int64_t i,
+                       double least_reach) const {
+    const auto at = static_cast<std::size_t>(channel_);
+    const double n = static_cast<double>(set_.n);
+    const double r = case_.saved_invstd[at];
+    const double scale = set_.gamma * r;
+    const double mean = reported.dbeta / n;
+    const double along = (case_.channel(channel_)[i] - case_.saved_mean[at]) * r * (reported.dgamma / n);
+    const double want = scale * (dy(i) - mean - along);
+    const double sizes = std::abs(scale) * (std::abs(dy(i)) + std::abs(mean) + std::abs(along));
+    const double roundings = 12 * 0x1p-53 * sizes;
+    return (std::abs(got - want) + roundings) * (1 + 0x1p-40) - least_reach;
   }
 
   const reference::GradientFacts& gradient_;

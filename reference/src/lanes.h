@@ -56,6 +56,7 @@ struct Extent {
 };
 
 struct RawLanes;
+struct Readings;
 
 struct Lanes {
   const char* name;
@@ -70,6 +71,10 @@ struct Lanes {
   Extent (*extent)(const double* x, std::int64_t n);
   /// Whether the format holds every value.
   bool (*representable)(const Grid&, const double* values, std::int64_t n);
+  /// The readings of ordinary values (readings.h). Indices of the others go to `open` (room for n); returns
+  /// how many.
+  std::int64_t (*read)(const Grid&, const double* got, const double* rn, const double* off,
+                       const double* scale, std::int64_t n, Readings& to, std::int64_t* open);
 };
 
 /// The best table that this machine runs.

@@ -6,6 +6,7 @@
 #endif
 
 #include "lanes.h"
+#include "normproof/reference/readings.h"
 
 namespace normproof::reference::NORMPROOF_LANES {
 namespace {
@@ -201,6 +202,83 @@ bool representable(const Grid& grid, const double* values, std::int64_t n) {
     wrong |= 1 - (on_grid | int{size == infinity} | int{size != size});
   }
   return wrong == 0 || g.wide;
+}
+
+/// The gap above |v| in the format; v finite.
+inline double gap_above(const Grid& g, double v) {
+  const double own = from_bits(bits_of(v) & exponent_mask);
+  return (own < g.least ? g.least : own) * g.unit;
+}
+/// Whether |v| = 2^k with a finer spacing below than above.
+inline std::int64_t starts_binade(const Grid& g, double v) {
+  const double size = magnitude(v);
+  const int power = int{(bits_of(size) & ~exponent_mask) == 0};
+  return power & int{size > g.least};
+}
+
+std::int64_t read(const Grid& grid, const double* got, const double* rn, const double* off,
+                  const double* scale, std::int64_t n, Readings& to, std::int64_t* open) {
+  const Grid g = grid;
+  // Where nothing below can underflow, overflow or be a NaN. Then every scaling is exact, and each line
+  // rounds as its counterpart in ulp.cpp does.
+  const double least = g.wide ? 0x1p-700 : 0.0;
+  const double most = g.wide ? 0x1p900 : g.largest;
+  const double least_off = g.wide ? 0x1p-100 : 0x1p-700;
+  double* __restrict ulps = to.ulps;
+  double* __restrict distance = to.distance;
+  double* __restrict beyond = to.beyond;
+  double* __restrict least_reach = to.least_reach;
+  double* __restrict condition_ulps = to.condition_ulps;
+  std::int64_t* __restrict faithful = to.faithful;
+  std::int64_t odd[Readings::block];
+  std::int64_t any = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double a = got[i];
+    const double r = rn[i];
+    const double o = off[i];
+    const double gap = gap_above(g, r);
+    const double t = (r - a) + o * gap;
+    const double d = magnitude(t);
+    const double own_gap = gap_above(g, a);
+    const std::int64_t power = starts_binade(g, a);
+    const std::int64_t toward_zero = int{(a < 0 ? -t : t) < 0};
+    const double reach = own_gap * ((power & toward_zero) != 0 ? 0.25 : 0.5);
+    // Harrison's ulp: at a power of two the finer side counts, but for a truth above it.
+    const int outward = r < 0 ? int{o < 0} : int{o > 0};
+    const double unit = (starts_binade(g, r) & (1 - outward)) != 0 ? 0.5 * gap : gap;
+    // The neighbour of rn on the truth's side.
+    const int inward = r < 0 ? int{o > 0} : int{o < 0};
+    const double step = (starts_binade(g, r) & inward) != 0 ? 0.5 * gap : gap;
+    const double neighbour = o > 0 ? r + step : r - step;
+    // The ulp at the rounded scale: of a power of two the finer one below it.
+    const double s = scale[i];
+    const double magic = gap_above(g, s) * 0x1.8p52;
+    const double rounded = g.wide ? s : (s + magic) - magic;
+    const double scale_gap = gap_above(g, rounded);
+    const double scale_unit = starts_binade(g, rounded) != 0 ? 0.5 * scale_gap : scale_gap;
+    const int usable = int{s > 0.5 * g.least * g.unit} & int{s <= 0.5 * most};
+    ulps[i] = d / unit;
+    distance[i] = d;
+    beyond[i] = d > reach ? d - reach : 0.0;
+    least_reach[i] = own_gap * (power != 0 ? 0.25 : 0.5);
+    condition_ulps[i] = usable != 0 ? d / scale_unit : 0.0;
+    faithful[i] = int{a == r} | (int{o != 0} & int{a == neighbour});
+    const double a_size = magnitude(a);
+    const double r_size = magnitude(r);
+    const double o_size = magnitude(o);
+    const int plain = int{a_size <= most} & int{a_size >= least} & int{r_size <= most} &
+                      int{r_size >= least} & (int{o == 0} | int{o_size >= least_off}) & int{s >= least} &
+                      int{s <= 0.5 * most};
+    odd[i] = 1 - plain;
+    any |= odd[i];
+  }
+  std::int64_t left = 0;
+  if (any != 0)
+    for (std::int64_t i = 0; i < n; ++i) {
+      open[left] = i;
+      left += odd[i];
+    }
+  return left;
 }
 
 }  // namespace

@@ -1283,6 +1283,6 @@ static constexpr RawLanes raw_tables[4]{raw_table<OfF64>(), raw_table<OfF32>(), 
 #define NORMPROOF_TEXT(name) NORMPROOF_TEXT_OF(name)
 extern const Lanes table;
 const Lanes table{
-    NORMPROOF_TEXT(NORMPROOF_LANES), raw_tables, decide, round, decide_all, extent, representable};
+    NORMPROOF_TEXT(NORMPROOF_LANES), raw_tables, decide, round, decide_all, extent, representable, read};
 
 }  // namespace normproof::reference::NORMPROOF_LANES
