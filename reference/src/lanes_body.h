@@ -210,10 +210,9 @@ inline double gap_above(const Grid& g, double v) {
   return (own < g.least ? g.least : own) * g.unit;
 }
 /// Whether |v| = 2^k with a finer spacing below than above.
-inline std::int64_t starts_binade(const Grid& g, double v) {
+inline int starts_binade(const Grid& g, double v) {
   const double size = magnitude(v);
-  const int power = int{(bits_of(size) & ~exponent_mask) == 0};
-  return power & int{size > g.least};
+  return int{(bits_of(size) & ~exponent_mask) == 0} & int{size > g.least};
 }
 
 std::int64_t read(const Grid& grid, const double* got, const double* rn, const double* off,
@@ -224,6 +223,9 @@ std::int64_t read(const Grid& grid, const double* got, const double* rn, const d
   const double least = g.wide ? 0x1p-700 : 0.0;
   const double most = g.wide ? 0x1p900 : g.largest;
   const double least_off = g.wide ? 0x1p-100 : 0x1p-700;
+  const double least_scale = 0.5 * g.least * g.unit;  // rounds to 0
+  const double most_scale = 0.5 * most;
+  const std::int64_t wide = g.wide ? 1 : 0;
   double* __restrict ulps = to.ulps;
   double* __restrict distance = to.distance;
   double* __restrict beyond = to.beyond;
@@ -236,33 +238,48 @@ std::int64_t read(const Grid& grid, const double* got, const double* rn, const d
     const double a = got[i];
     const double r = rn[i];
     const double o = off[i];
+    // Everything is computed and then chosen: nothing here may branch.
+    const int below = int{o < 0};
+    const int above = int{o > 0};
+    const int negative = int{r < 0};
     const double gap = gap_above(g, r);
+    const double half_gap = 0.5 * gap;
+    const int power = starts_binade(g, r);
     const double t = (r - a) + o * gap;
     const double d = magnitude(t);
     const double own_gap = gap_above(g, a);
-    const std::int64_t power = starts_binade(g, a);
-    const std::int64_t toward_zero = int{(a < 0 ? -t : t) < 0};
-    const double reach = own_gap * ((power & toward_zero) != 0 ? 0.25 : 0.5);
+    const int own_power = starts_binade(g, a);
+    const int own_negative = int{a < 0};
+    const int toward_zero = (own_negative & int{t > 0}) | ((1 - own_negative) & int{t < 0});
+    const double half_reach = 0.5 * own_gap;
+    const double quarter_reach = 0.25 * own_gap;
+    const double reach = (own_power & toward_zero) != 0 ? quarter_reach : half_reach;
+    const double rest = d - reach;
     // Harrison's ulp: at a power of two the finer side counts, but for a truth above it.
-    const int outward = r < 0 ? int{o < 0} : int{o > 0};
-    const double unit = (starts_binade(g, r) & (1 - outward)) != 0 ? 0.5 * gap : gap;
+    const int outward = (negative & below) | ((1 - negative) & above);
+    const double unit = (power & (1 - outward)) != 0 ? half_gap : gap;
     // The neighbour of rn on the truth's side.
-    const int inward = r < 0 ? int{o > 0} : int{o < 0};
-    const double step = (starts_binade(g, r) & inward) != 0 ? 0.5 * gap : gap;
-    const double neighbour = o > 0 ? r + step : r - step;
+    const int inward = (negative & above) | ((1 - negative) & below);
+    const double step = (power & inward) != 0 ? half_gap : gap;
+    const double up = r + step;
+    const double down = r - step;
+    const int is_neighbour = (above & int{a == up}) | (below & int{a == down});
     // The ulp at the rounded scale: of a power of two the finer one below it.
     const double s = scale[i];
     const double magic = gap_above(g, s) * 0x1.8p52;
-    const double rounded = g.wide ? s : (s + magic) - magic;
+    const double on_grid = (s + magic) - magic;
+    const double rounded = wide != 0 ? s : on_grid;
     const double scale_gap = gap_above(g, rounded);
-    const double scale_unit = starts_binade(g, rounded) != 0 ? 0.5 * scale_gap : scale_gap;
-    const int usable = int{s > 0.5 * g.least * g.unit} & int{s <= 0.5 * most};
+    const double half_scale_gap = 0.5 * scale_gap;
+    const double scale_unit = starts_binade(g, rounded) != 0 ? half_scale_gap : scale_gap;
+    const double in_scale = d / scale_unit;
+    const int usable = int{s > least_scale} & int{s <= most_scale};
     ulps[i] = d / unit;
     distance[i] = d;
-    beyond[i] = d > reach ? d - reach : 0.0;
-    least_reach[i] = own_gap * (power != 0 ? 0.25 : 0.5);
-    condition_ulps[i] = usable != 0 ? d / scale_unit : 0.0;
-    faithful[i] = int{a == r} | (int{o != 0} & int{a == neighbour});
+    beyond[i] = rest > 0 ? rest : 0.0;
+    least_reach[i] = own_power != 0 ? quarter_reach : half_reach;
+    condition_ulps[i] = usable != 0 ? in_scale : 0.0;
+    faithful[i] = int{a == r} | is_neighbour;
     const double a_size = magnitude(a);
     const double r_size = magnitude(r);
     const double o_size = magnitude(o);
