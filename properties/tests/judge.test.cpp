@@ -68,6 +68,60 @@ TEST(Judge, the_rounded_truth_meets_every_grade) {
   }
 }
 
+// Most elements are told by a product that they are no worse than one before (channel_judge.h). A product
+// that says so of the worst one lets a kernel pass.
+TEST(Judge, the_worst_element_is_found_wherever_it_stands) {
+  struct Wanted {
+    Pass pass;
+    Output output;
+    const char* link;
+  };
+  for (const Wanted& wanted : {Wanted{Pass::forward_training, Output::y, "BN-NUM-13"},
+                               Wanted{Pass::forward_inference, Output::y, ""},
+                               Wanted{Pass::backward_training, Output::dx, "BN-NUM-25"},
+                               Wanted{Pass::double_backward, Output::grad_x, ""}}) {
+    Recipe r = recipe("normal", 0, {599, 1, {}});
+    r.pass = wanted.pass;
+    const Trial trial(r);
+    impls::Observation all = trial.perfect();
+    CaseVerdict worst;  // of one wrong element at a time
+    double worst_link = 0;
+    std::uint64_t bits = 20261121;
+    for (std::size_t i = 0; i < 599; ++i) {
+      bits = bits * 6364136223846793005 + 1442695040888963407;
+      impls::Observation one = trial.perfect();
+      double& value = one.outputs[index(wanted.output)][i];
+      value = steps(value, static_cast<int>(bits >> 33) % 400);
+      all.outputs[index(wanted.output)][i] = value;
+      const CaseVerdict v = trial.verdict(one);
+      for (std::size_t g = 0; g < grade_count; ++g)
+        for (std::size_t k = 0; k < class_count; ++k) {
+          Extreme& most = worst.evidence[index(wanted.output)][g][k];
+          const Extreme& own = v.evidence[index(wanted.output)][g][k];
+          most.seen = most.seen || own.seen;
+          most.ratio = std::max(most.ratio, own.ratio);
+        }
+      for (const Judgement& j : v.notable)
+        if (j.clause == wanted.link)
+          worst_link = std::max(worst_link, j.ratio());
+    }
+    const CaseVerdict together = trial.verdict(all);
+    for (std::size_t g = 0; g < grade_count; ++g)
+      for (std::size_t k = 0; k < class_count; ++k) {
+        const Extreme& most = worst.evidence[index(wanted.output)][g][k];
+        const Extreme& found = together.evidence[index(wanted.output)][g][k];
+        EXPECT_EQ(found.seen, most.seen) << to_string(wanted.pass);
+        EXPECT_EQ(found.ratio, most.ratio) << to_string(wanted.pass) << " grade " << g << " class " << k;
+      }
+    double link = 0;
+    for (const Judgement& j : together.notable)
+      if (j.clause == wanted.link)
+        link = std::max(link, j.ratio());
+    EXPECT_EQ(link, worst_link) << to_string(wanted.pass);
+    EXPECT_EQ(link > 1, *wanted.link != 0) << to_string(wanted.pass);
+  }
+}
+
 TEST(Judge, an_infinite_x_in_inference_excuses_or_fails_its_whole_channel) {
   Recipe r = recipe("normal", 0, {6, 2, {3}});
   r.pass = Pass::forward_inference;
