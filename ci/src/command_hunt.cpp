@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include <fmt/format.h>
@@ -274,10 +275,15 @@ Json record(const Row& row) {
 Exit replay(const Options& o) {
   const TrialOptions trial = trial_options(o.manner);
   std::int64_t wrong = 0, skipped = 0, fine = 0;
+  std::map<std::string, Chosen> known;  // libraries are loaded once
   for (const fuzz::Worst& entry : fuzz::read_worst(o.replay)) {
-    KernelSelection selection = o.kernels;
-    selection.patterns = {entry.kernel};
-    const Chosen chosen = choose(selection);
+    const auto [place, is_new] = known.try_emplace(entry.kernel);
+    Chosen& chosen = place->second;
+    if (is_new) {
+      KernelSelection selection = o.kernels;
+      selection.patterns = {entry.kernel};
+      chosen = choose(selection);
+    }
     if (chosen.kernels.empty()) {
       fmt::print("SKIPPED  {}: {}\n", entry.file, chosen.absent.front().reason);
       ++skipped;

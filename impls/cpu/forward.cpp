@@ -1,6 +1,6 @@
-// The forward CPU kernels. The worst known inputs come from hill climbing over small contiguous
-// [n, 1] tensors for the largest quotient of the measured error and what the kernel's own claims permit
-// (spec/bounds): lower bounds on the worst, of which no kernel may reach 1.
+// The forward CPU kernels. The worst known inputs come from hill climbing over small contiguous tensors for
+// the largest quotient of the measured error and what the kernel's own claims permit (spec/bounds): lower
+// bounds on the worst, of which no kernel may reach 1.
 #include "cpu/forward.h"
 
 #include "cpu/tables.h"
@@ -45,22 +45,32 @@ constexpr np_kernel inference_folded = make_kernel<Inference<Affine::folded>>(
 
 constexpr np_kernel corrected_two_pass_f32 = make_kernel<Training<CorrectedTwoPass, Affine::centred>>(
     "cpu.corrected_two_pass_f32",
-    "two passes with cascaded sums, less the square of the summed deviations, y centred", "");
+    "two passes with cascaded sums, less the square of the summed deviations, y centred",
+    "f32 5x1 x=[0x1.bb9p-4, 0x1.89068p-4, 0x1.75619p-3, 0x1.8908p-4, 0x1.8906d8p-4] gamma=0x1p+0 "
+    "beta=0x0p+0 eps=0x1.0000c8p+0: invstd, ratio 0.305");
 
 constexpr np_kernel blocked_lanes_f32 = make_kernel<Training<BlockedTwoPass, Affine::folded>>(
-    "cpu.blocked_lanes_f32", "two passes, 16 lanes that sum blocks of about sqrt(rows) rows, y folded", "");
+    "cpu.blocked_lanes_f32", "two passes, 16 lanes that sum blocks of about sqrt(rows) rows, y folded",
+    "f32 24x1 x=[-0x1p-43, -0x1p-43, -0x1.2p-26, -0x1p-43, -0x1.ap-27, -0x1p-43, -0x1p-43, "
+    "-0x1p-43, -0x1p-43, -0x1p-43, -0x1p-44, -0x1p-43, -0x1p-42, -0x1p-43, -0x1p-43, -0x1p-43, "
+    "-0x1p-43, -0x1p-43, -0x1p-43, -0x1p-43, -0x1p-44, 0x1p-31, -0x1p-43, -0x1.6p-30] "
+    "gamma=0x1.8p+0 beta=0x1.0006p+0 eps=0x1.0624f2p-10: y, ratio 0.964");
 
 constexpr np_kernel compensated_f32 = make_kernel<Training<CompensatedTwoPass, Affine::centred>>(
     "cpu.compensated_f32", "two passes whose sums carry their rounding errors along (TwoSum tree), y centred",
-    "");
+    "f32 3x1 x=[-0x1.6a0174p+4, -0x1.6a0174p+4, -0x1.6a0174p+4] gamma=0x1p+0 beta=0x0p+0 "
+    "eps=0x1p+0: mean, ratio 0.236");
 
 constexpr np_kernel chan_tree_f32 = make_kernel<Training<ChanTree, Affine::centred>>(
-    "cpu.chan_tree_f32", "Chan's merging of single values in a balanced tree, y centred", "");
+    "cpu.chan_tree_f32", "Chan's merging of single values in a balanced tree, y centred",
+    "f32 2x1x2 x=[-0x1.2200dep+10, -0x1.220106p+10, -0x1.2200ccp+10, -0x1.2201p+10] gamma=0x1p+0 "
+    "beta=0x0p+0 eps=0x1.16046ap-40: invstd, ratio 0.311");
 
 constexpr np_kernel shifted_textbook_f32 = make_kernel<Training<ShiftedTextbook, Affine::centred>>(
     "cpu.shifted_textbook_f32",
     "mean and mean of squares of the deviations from the median (two passes where n is small), y centred",
-    "");
+    "f32 1x1x6 x=[-0x1.6a0142p+6, -0x1.6a0172p+6, -0x1.6a01fep+6, -0x1.6a0114p+6, -0x1.6a0174p+6, "
+    "-0x1.6a0174p+6] gamma=0x1p+0 beta=0x0p+0 eps=0x1.fffffcp-1: y, ratio 0.288");
 
 constexpr np_kernel kernels[] = {two_pass_f64,           pairwise_f32,        welford_f32,
                                  chan_threads_f32,       inference_centred,   inference_folded,
