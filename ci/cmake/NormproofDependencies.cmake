@@ -18,11 +18,14 @@ else()
   find_package(GTest 1.12 QUIET) # where it is there, normproof::suite is built
 endif()
 
-# LibTorch is the one optional dependency: NORMPROOF_HAS_LIBTORCH tells the folders, which link LibTorch::LibTorch.
+foreach(_option LIBTORCH CUDA)
+  if(NOT NORMPROOF_WITH_${_option} MATCHES "^(AUTO|ON|OFF)$")
+    message(FATAL_ERROR "NORMPROOF_WITH_${_option} is '${NORMPROOF_WITH_${_option}}'; it may be AUTO, ON or OFF")
+  endif()
+endforeach()
+
+# LibTorch is optional: NORMPROOF_HAS_LIBTORCH tells the folders, which link LibTorch::LibTorch.
 set(NORMPROOF_HAS_LIBTORCH OFF)
-if(NOT NORMPROOF_WITH_LIBTORCH MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "NORMPROOF_WITH_LIBTORCH is '${NORMPROOF_WITH_LIBTORCH}'; it may be AUTO, ON or OFF")
-endif()
 if(NORMPROOF_WITH_LIBTORCH STREQUAL "OFF")
   message(STATUS "LibTorch: left out (NORMPROOF_WITH_LIBTORCH=OFF), its kernels will be skipped")
 else()
@@ -47,9 +50,6 @@ endif()
 # The CUDA toolkit is optional too: NORMPROOF_HAS_CUDA tells the folders. It compiles kernels; a device is found when
 # they run.
 set(NORMPROOF_HAS_CUDA OFF)
-if(NOT NORMPROOF_WITH_CUDA MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "NORMPROOF_WITH_CUDA is '${NORMPROOF_WITH_CUDA}'; it may be AUTO, ON or OFF")
-endif()
 if(NORMPROOF_WITH_CUDA STREQUAL "OFF")
   message(STATUS "CUDA: left out (NORMPROOF_WITH_CUDA=OFF)")
 elseif(NORMPROOF_WITH_CUDA STREQUAL "AUTO" AND (NORMPROOF_SANITIZE OR NORMPROOF_FUZZ OR NORMPROOF_COVERAGE))

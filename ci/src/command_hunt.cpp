@@ -75,21 +75,6 @@ Pass usual_pass(Output output) {
   }
 }
 
-/// One line that is written over on a terminal, silent elsewhere.
-class Line {
-public:
-  explicit Line(bool wanted) : wanted_(wanted && style_of_stderr().colour) {}
-  ~Line() { show(""); }
-  void show(const std::string& text) {
-    if (wanted_)
-      fmt::print(stderr, "\r\x1b[K{}", text);
-    std::fflush(stderr);
-  }
-
-private:
-  bool wanted_;
-};
-
 struct Row {
   std::string kernel;
   Output output = Output::y;
@@ -194,7 +179,7 @@ Row hunted(const Options& o, const impls::KernelInfo& kernel, Output output) {
   row.pass = h.space.pass;
   const TrialOptions trial = trial_options(o.manner);
   const fuzz::Target target{output, row.objective, trial.gate};
-  Line line(!o.quiet);
+  ProgressLine line(!o.quiet);
   h.progress = [&](const fuzz::Progress& p) {
     line.show(fmt::format("{:3.0f} %  {} {}: {} evaluations, worst {} {}", 100 * p.part, kernel.name,
                           to_string(output), grouped(p.evaluations), objective_name(row.objective),

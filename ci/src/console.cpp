@@ -45,7 +45,13 @@ void ProgressLine::show(const properties::Progress& p) {
   if (p.done > 0 && p.seconds > 1)  // cases differ in cost, so this is a guess
     line += fmt::format(", about {} left", seconds_text(p.seconds * static_cast<double>(p.planned - p.done) /
                                                         static_cast<double>(p.done)));
-  fmt::print(stderr, "\r\x1b[K{}", line);
+  show(line);
+}
+
+void ProgressLine::show(const std::string& text) {
+  if (!active_)
+    return;
+  fmt::print(stderr, "\r\x1b[K{}", text);
   std::fflush(stderr);
   drawn_ = true;
 }

@@ -1,6 +1,8 @@
 // The terminal: whether there is one, its colours, and the line that tells how far a run is.
 #pragma once
 
+#include <string>
+
 #include "normproof/ci/report.h"
 
 namespace normproof::ci {
@@ -18,7 +20,8 @@ public:
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
-  void show(const properties::Progress& progress);
+  void show(const properties::Progress& progress);  ///< at most ten times a second
+  void show(const std::string& text);
   void wipe();
 
 private:

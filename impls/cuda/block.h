@@ -9,9 +9,10 @@
 //   block.apply(f, v...)        f(own values of v...) in every lane; private variables only, no barrier
 //   block.lanes(value)          a private variable of each lane; body(Lane l) reaches its own as v[l]
 //   block.shared<T>(count)      memory that the lanes of the block have in common
-//   block.shuffle_down(v, d)    what lane + d of the same warp has in v; past its end, what the lane has
-//   block.shuffle_xor(v, d)     what lane ^ d has; both take a mask of the lanes of a warp that take part:
-//                               anything else is read as garbage
+//   block.shuffle_down(v, d)    what lane + d of the same warp has in v; past its end, what the lane has;
+//   takes
+//                               a mask of the lanes of a warp that take part: anything else is read as
+//                               garbage
 //   block.broadcast(shared)     one value of shared memory, for every lane, then a barrier
 //   block.ticket(counter)       one number from a counter in global memory, for every lane
 //   atomic_add(to, value)       an addition in global memory that no other can come between

@@ -65,16 +65,21 @@ public:
   }
   __device__ void start_task() { used_ = 0; }
 
+  /// Any value, 32 bits at a time. Lanes outside the mask do not take part and keep what they have.
   template <class T>
   __device__ Lanes<T> shuffle_down(const Lanes<T>& from, int distance,
                                    std::uint32_t mask = whole_warp) const {
-    return shuffled(from, mask, [=](std::uint32_t word) {
-      return __shfl_down_sync(mask, word, static_cast<unsigned>(distance));
-    });
-  }
-  template <class T>
-  __device__ Lanes<T> shuffle_xor(const Lanes<T>& from, int distance, std::uint32_t mask = whole_warp) const {
-    return shuffled(from, mask, [=](std::uint32_t word) { return __shfl_xor_sync(mask, word, distance); });
+    Lanes<T> to = from;
+    if ((mask >> (threadIdx.x % warp) & 1) == 0)
+      return to;
+    constexpr int words = sizeof(T) / sizeof(std::uint32_t);
+    static_assert(words * sizeof(std::uint32_t) == sizeof(T));
+    std::uint32_t bits[words];
+    memcpy(bits, &from[Lane{}], sizeof bits);
+    for (int w = 0; w < words; ++w)
+      bits[w] = __shfl_down_sync(mask, bits[w], static_cast<unsigned>(distance));
+    memcpy(&to[Lane{}], bits, sizeof bits);
+    return to;
   }
 
   template <class T>
@@ -97,21 +102,6 @@ public:
   }
 
 private:
-  /// Any value, 32 bits at a time. Lanes outside the mask do not take part and keep what they have.
-  template <class T, class Exchange>
-  __device__ Lanes<T> shuffled(const Lanes<T>& from, std::uint32_t mask, Exchange&& exchange) const {
-    Lanes<T> to = from;
-    if ((mask >> (threadIdx.x % warp) & 1) == 0)
-      return to;
-    constexpr int words = sizeof(T) / sizeof(std::uint32_t);
-    static_assert(words * sizeof(std::uint32_t) == sizeof(T));
-    std::uint32_t bits[words];
-    memcpy(bits, &from[Lane{}], sizeof bits);
-    for (int w = 0; w < words; ++w)
-      bits[w] = exchange(bits[w]);
-    memcpy(&to[Lane{}], bits, sizeof bits);
-    return to;
-  }
   int used_ = 0;
 };
 

@@ -138,13 +138,14 @@ public:
 
   template <class T>
   Lanes<T> shuffle_down(const Lanes<T>& from, int distance, std::uint32_t mask = whole_warp) const {
-    return shuffled(from, mask, [distance](int in_warp) {
-      return in_warp + distance < warp ? in_warp + distance : in_warp;
-    });
-  }
-  template <class T>
-  Lanes<T> shuffle_xor(const Lanes<T>& from, int distance, std::uint32_t mask = whole_warp) const {
-    return shuffled(from, mask, [distance](int in_warp) { return in_warp ^ distance; });
+    Lanes<T> to = lanes(garbage<T>());
+    for (int lane = 0; lane < threads_; ++lane) {
+      const int other = lane % warp + distance < warp ? lane + distance : lane;
+      const bool both = (mask >> (lane % warp) & 1) != 0 && (mask >> (other % warp) & 1) != 0;
+      if (both && other < threads_)
+        to[Lane{lane}] = from[Lane{other}];
+    }
+    return to;
   }
 
   template <class T>
@@ -155,18 +156,6 @@ public:
   Index ticket(Index* counter) { return (*counter)++; }
 
 private:
-  template <class T, class Source>
-  Lanes<T> shuffled(const Lanes<T>& from, std::uint32_t mask, Source&& source) const {
-    Lanes<T> to = lanes(garbage<T>());
-    for (int lane = 0; lane < threads_; ++lane) {
-      const int other = lane / warp * warp + source(lane % warp);
-      const bool both = (mask >> (lane % warp) & 1) != 0 && (mask >> (other % warp) & 1) != 0;
-      if (both && other < threads_)
-        to[Lane{lane}] = from[Lane{other}];
-    }
-    return to;
-  }
-
   int threads_;
   std::vector<std::byte>& memory_;
   Order& order_;

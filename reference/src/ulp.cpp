@@ -14,30 +14,11 @@ namespace {
 
 constexpr double inf = std::numeric_limits<double>::infinity();
 
-// What the library's ldexp and ilogb do, without the call where the numbers are normal: a judge spends most
-// of its time here.
-
-/// 2^e.
-double power(int e) {
-  if (e < -1022 || e > 1023)
-    return std::ldexp(1.0, e);
-  return std::bit_cast<double>(static_cast<std::uint64_t>(e + 1023) << 52);
-}
-/// v 2^e. (One multiplication rounds as ldexp does, wherever 2^e is a number.)
-double times_power(double v, int e) {
-  return e < -1022 || e > 1023 ? std::ldexp(v, e) : v * power(e);
-}
-/// Of a finite number other than 0.
-int exponent_of_number(double v) {
-  const auto field = static_cast<int>((std::bit_cast<std::uint64_t>(v) >> 52) & 0x7ff);
-  return field == 0 ? std::ilogb(v) : field - 1023;
-}
-
 /// Exponent of spacing(v).
 int spacing_exponent(const Format& format, double v) {
   if (std::isinf(v))
     return format.emax - format.p + 1;
-  const int exponent = v == 0 ? format.emin : exponent_of_number(v);
+  const int exponent = v == 0 ? format.emin : std::ilogb(v);
   return std::clamp(exponent, format.emin, format.emax) - format.p + 1;
 }
 
@@ -46,7 +27,7 @@ bool starts_binade(const Format& format, double v) {
   if (v == 0 || std::isinf(v))
     return false;
   constexpr std::uint64_t significand = (std::uint64_t{1} << 52) - 1;
-  const int exponent = exponent_of_number(v);
+  const int exponent = std::ilogb(v);
   return exponent > format.emin && (std::bit_cast<std::uint64_t>(v) & significand) == 0;
 }
 
@@ -63,17 +44,17 @@ struct Scaled {
 
 Scaled scaled(const Format& format, double got, double rn, double off) {
   const auto exponent_of = [&](double v) {
-    return std::isinf(v) ? format.emax + 1 : v == 0 ? format.emin - format.p : exponent_of_number(v);
+    return std::isinf(v) ? format.emax + 1 : v == 0 ? format.emin - format.p : std::ilogb(v);
   };
   // The larger of the two near 1: the smaller may underflow only where it does not matter.
   const int exponent = std::max(exponent_of(got), exponent_of(rn));
   const auto scale = [&](double v) {
     if (std::isinf(v))
-      return std::copysign(power(format.emax + 1 - exponent), v);
-    return times_power(v, -exponent);
+      return std::copysign(std::ldexp(1.0, format.emax + 1 - exponent), v);
+    return std::ldexp(v, -exponent);
   };
   const auto gap = [&](double v) {
-    return power(spacing_exponent(format, v) - exponent);
+    return std::ldexp(1.0, spacing_exponent(format, v) - exponent);
   };
   Scaled s{scale(got), scale(rn), gap(rn), gap(got) / 2, exponent};
   const bool toward_zero = s.to_truth(off) * (got < 0 ? -1 : 1) < 0;
@@ -82,14 +63,6 @@ Scaled scaled(const Format& format, double got, double rn, double off) {
   if (!toward_zero && std::isinf(got))
     s.half_gap = inf;
   return s;
-}
-
-/// The rounded truth itself, and no tie or nearly one: what most values of a kernel are. Then what is
-/// measured is |off| in some unit, a power of two, and needs no scaling. The reals that round to a number
-/// reach half a spacing to either side, below a power of two a quarter of it: within 0.25 the distance to
-/// them is 0.
-bool is_plainly_rounded(double got, double rn, double off) {
-  return got == rn && std::isfinite(rn) && std::abs(off) <= 0.25 && (off == 0 || std::abs(off) > 0x1p-900);
 }
 
 /// NaN is at no distance from NaN and infinitely far from a number.
@@ -108,7 +81,7 @@ bool overflows_rightly(double got, double rn) {
 }  // namespace
 
 double spacing(const Format& format, double v) {
-  return power(spacing_exponent(format, v));
+  return std::ldexp(1.0, spacing_exponent(format, v));
 }
 
 double ulp(const Format& format, double rn, double off) {
@@ -129,7 +102,7 @@ double distance(const Format& format, double got, double rn, double off) {
   if (overflows_rightly(got, rn))
     return 0;
   const Scaled s = scaled(format, got, rn, off);
-  return times_power(std::abs(s.to_truth(off)), s.exponent);
+  return std::ldexp(std::abs(s.to_truth(off)), s.exponent);
 }
 
 double ulps_off(const Format& format, double got, double rn, double off) {
@@ -137,8 +110,6 @@ double ulps_off(const Format& format, double got, double rn, double off) {
     return nan_distance(got, rn);
   if (overflows_rightly(got, rn))
     return 0;
-  if (is_plainly_rounded(got, rn, off))
-    return std::abs(off) / (ulp(format, rn, off) < spacing(format, rn) ? 0.5 : 1.0);
   const Scaled s = scaled(format, got, rn, off);
   const double unit = s.spacing * (ulp(format, rn, off) < spacing(format, rn) ? 0.5 : 1.0);
   // Far from a tiny truth the scaled unit underflows; the quotient of the unscaled ones is then as good.
@@ -150,10 +121,8 @@ double ulps_off(const Format& format, double got, double rn, double off) {
 double distance_to_rounding_interval(const Format& format, double got, double rn, double off) {
   if (nan_involved(got, rn))
     return nan_distance(got, rn);
-  if (is_plainly_rounded(got, rn, off))
-    return 0;
   const Scaled s = scaled(format, got, rn, off);
-  return times_power(std::max(0.0, std::abs(s.to_truth(off)) - s.half_gap), s.exponent);
+  return std::ldexp(std::max(0.0, std::abs(s.to_truth(off)) - s.half_gap), s.exponent);
 }
 
 bool is_tie(const Format& format, double rn, double off) {
