@@ -1,5 +1,6 @@
 // `normproof exhaustive`: every input of a small space, as a table of maxima that are maxima.
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include <fmt/format.h>
@@ -66,8 +67,9 @@ Exit tabulate(const Options& o) {
       any = true;
       broken = broken || t.ratio > 1;
       const double part = 100.0 * static_cast<double>(t.covered) / static_cast<double>(t.total);
+      // Cut off, not rounded: 100 means all.
       const double rounded =
-          100.0 * static_cast<double>(t.correctly_rounded) / static_cast<double>(t.covered);
+          std::floor(1e6 * static_cast<double>(t.correctly_rounded) / static_cast<double>(t.covered)) / 1e4;
       fmt::print("{:<26} {:<6} {:>13} {:>7} {:>8.4f}% {:>6} {:>7}\n{}", kernel.name, output,
                  grouped(t.covered), t.exhaustive() ? "all" : fmt::format("{:.3g}%", part), rounded,
                  brief_count(t.most_steps), brief(t.ulps),
