@@ -45,6 +45,7 @@ Value word(const std::string& text, std::string_view what, const Range& range, P
   if (const auto value = parse(text))
     return *value;
   std::vector<std::string> choices;
+  choices.reserve(std::size(range));
   for (const auto& one : range)
     choices.emplace_back(to_string(one));
   throw unknown(what, text, choices);
@@ -136,7 +137,7 @@ void audit(const Case& c) {
   for (const Output output : all_outputs)
     for (std::size_t i = 0; i < fast[output].rn.size(); ++i) {
       const double a = fast[output].rn[i], b = slow[output].rn[i];
-      if (!(a == b || (std::isnan(a) && std::isnan(b))))
+      if (a != b && !(std::isnan(a) && std::isnan(b)))
         throw could_not(fmt::format("the two oracles disagree on {} of the worst input: {} and {}",
                                     to_string(output), hex_float(a), hex_float(b)));
     }
@@ -292,6 +293,7 @@ Exit hunt_all(const Options& o) {
   if (o.outputs.empty())
     throw usage("--output is missing: which output is to be worst?");
   std::vector<Output> outputs;
+  outputs.reserve(o.outputs.size());
   for (const std::string& text : o.outputs)
     outputs.push_back(
         word<Output>(text, "output", all_outputs, [](const auto& t) { return parse_output(t); }));
