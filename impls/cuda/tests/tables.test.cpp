@@ -44,7 +44,7 @@ Answer ask(const np_kernel& kernel, const np_problem& p) {
   return answer;
 }
 
-constexpr np_dtype f32_dtype{2, 32, 1}, f64_dtype{2, 64, 1}, f16_dtype{2, 16, 1};
+constexpr np_dtype f32_dtype{2, 32, 1};
 
 TEST(DeviceTable, a_kernel_of_the_device_that_runs_on_the_cpu_or_the_other_way_round) {
   const Library lanes(built_module("libnormproof_cuda_lanes"));
@@ -71,7 +71,7 @@ TEST(DeviceTable, a_device_that_claims_what_its_lanes_do_not) {
     EXPECT_EQ(there->device_type, 2);
     EXPECT_STREQ(there->summary, here->summary);
     for (const np_pass pass : {NP_FORWARD_TRAINING, NP_FORWARD_INFERENCE, NP_BACKWARD_TRAINING, NP_GRADIENT})
-      for (const np_dtype dtype : {f32_dtype, f64_dtype, f16_dtype})
+      for (const np_dtype dtype : {f32_dtype, np_dtype{2, 64, 1}, np_dtype{2, 16, 1}})
         for (const std::array<std::int64_t, 3> shape :
              {std::array<std::int64_t, 3>{2, 3, 5}, {1, 1, 1}, {32, 70, 49}, {3, 2, 50000}}) {
           const Answer a = ask(*there, problem(pass, shape, dtype, 2));
