@@ -1,5 +1,6 @@
 // The body of raw_lanes.h, on the same terms as lanes_body.h, which comes first.
 
+#include "line.h"
 #include "raw_lanes.h"
 
 #if defined(__AVX512F__) || defined(__AVX2__)
@@ -1060,6 +1061,125 @@ void column_moments(const void* x, const void* w, std::int64_t rows, std::int64_
     sum_columns<T, false>(static_cast<const Raw*>(x), nullptr, rows, stride, channels, shifts, to);
 }
 
+// --- the lines of columns ---
+
+/// A number of line.h: a channel in each lane.
+struct Channels {
+  Doubles v{};
+  Channels() = default;
+  Channels(double one) : v(all(one)) {}  // NOLINT(google-explicit-constructor): constants of formulas
+  explicit Channels(Doubles lanes) : v(lanes) {}
+
+  friend Channels operator+(const Channels& a, const Channels& b) { return Channels(a.v + b.v); }
+  friend Channels operator-(const Channels& a, const Channels& b) { return Channels(a.v - b.v); }
+  friend Channels operator*(const Channels& a, const Channels& b) { return Channels(a.v * b.v); }
+  friend Channels operator/(const Channels& a, const Channels& b) { return Channels(a.v / b.v); }
+  friend Channels operator-(const Channels& a) { return Channels(-a.v); }
+  friend Longs operator<(const Channels& a, const Channels& b) { return (Longs)(a.v < b.v); }
+  friend Longs operator>(const Channels& a, const Channels& b) { return (Longs)(a.v > b.v); }
+  friend Longs operator>=(const Channels& a, const Channels& b) { return (Longs)(a.v >= b.v); }
+  friend Longs operator==(const Channels& a, const Channels& b) { return (Longs)(a.v == b.v); }
+  friend Channels abs(const Channels& a) { return Channels(magnitude(a.v)); }
+  friend Channels sqrt(const Channels& a) {
+#if defined(__AVX512F__)
+    return Channels(_mm512_maskz_sqrt_pd(0xff, a.v));
+#elif defined(__AVX2__)
+    return Channels(_mm256_sqrt_pd(a.v));
+#else
+    Channels r;
+    for (int k = 0; k < width; ++k)
+      r.v[k] = __builtin_sqrt(a.v[k]);
+    return r;
+#endif
+  }
+  friend Channels select(const Longs& condition, const Channels& a, const Channels& b) {
+    return Channels((Doubles)(((Longs)a.v & condition) | ((Longs)b.v & ~condition)));
+  }
+  friend Channels rounded_to_float(const Channels& a) {
+    return Channels(widened(__builtin_convertvector(a.v, Floats)));
+  }
+};
+inline Channels channels_at(const double* p, std::int64_t c) {
+  return Channels(doubles_at(p + c));
+}
+/// hi + lo rounded.
+inline Channels channels_at(double* const* sums, std::int64_t c) {
+  return channels_at(sums[0], c) + channels_at(sums[1], c);
+}
+
+template <class To>
+inline void put_at(To* p, std::int64_t c, const Channels& value) {
+  if constexpr (sizeof(To) == sizeof(double)) {
+    __builtin_memcpy(p + c, &value.v, sizeof value.v);
+  } else {
+    const Floats floats = __builtin_convertvector(value.v, Floats);
+    __builtin_memcpy(p + c, &floats, sizeof floats);
+  }
+}
+inline void put_at(const BoundedColumns& to, std::int64_t c, const Bounded<Channels>& result) {
+  put_at(to.value, c, result.value);
+  put_at(to.error, c, result.error);
+}
+template <class To>
+inline void put_at(const LineArrays<To>& to, std::int64_t c, const LineOf<Channels>& line,
+                   const Channels& error) {
+  put_at(to.shift, c, line.shift);
+  put_at(to.slope, c, line.slope);
+  put_at(to.weight, c, line.weight);
+  put_at(to.low, c, line.constant - error);
+  put_at(to.high, c, line.constant + error);
+}
+inline void put_at(const DrawnColumns& to, std::int64_t c, const Drawn<Channels>& drawn) {
+  Longs usable = drawn.usable;
+  put_at(to.lines.in_double, c, drawn.line, drawn.line.error);
+  if (to.lines.in_float.shift != nullptr) {
+    put_at(to.lines.in_float, c, drawn.line, drawn.line.float_error);
+    usable &= drawn.line.float_error < Channels(infinity);
+  }
+  __builtin_memcpy(to.usable + c, &usable, sizeof usable);
+}
+
+void forward_columns(const ForwardColumns& in, const DrawnColumns& to, const ForwardResults& results) {
+  const ForwardColumns own = in;  // the stores cannot change these
+  for (std::int64_t c = 0; c < own.channels; c += width) {
+    const Channels shift = channels_at(own.shift, c);
+    PlainStatistics<Channels> s;
+    if (own.variance != nullptr)
+      s.variance = channels_at(own.variance, c);
+    else
+      s = plain_statistics(channels_at(own.moments.d, c), channels_at(own.moments.dd, c), own.n);
+    const InverseDeviation<Channels> r = inverse_deviation(s, own.eps);
+    put_at(to, c,
+           forward_line(s, r, channels_at(own.moments.most_d, c), shift, channels_at(own.gamma, c),
+                        channels_at(own.beta, c)));
+    const Bounded<Channels> mean = plain_mean(s, shift);
+    put_at(results.mean, c, mean);
+    put_at(results.variance, c, {s.variance, s.variance_error + underflow_error});
+    put_at(results.invstd, c, plain_invstd(r));
+    if (own.running_mean == nullptr)
+      continue;
+    put_at(results.running_mean, c, plain_running(channels_at(own.running_mean, c), mean, own.momentum));
+    put_at(results.running_variance, c,
+           plain_running(channels_at(own.running_variance, c), plain_unbiased(s, own.unbias), own.momentum));
+  }
+}
+
+void backward_columns(const BackwardColumns& in, const DrawnColumns& to, const BackwardResults& results) {
+  const BackwardColumns own = in;
+  for (std::int64_t c = 0; c < own.channels; c += width) {
+    const Channels shift = channels_at(own.shift, c);
+    const Channels invstd = channels_at(own.invstd, c);
+    const ColumnMoments& sums = own.moments;
+    const GradientMoments<Channels> m{channels_at(sums.w, c),      channels_at(sums.wd, c),
+                                      channels_at(sums.ww[0], c),  channels_at(sums.dd[0], c),
+                                      channels_at(sums.most_d, c), channels_at(sums.most_w, c)};
+    const auto errors = gradient_errors(own.n, m.ww, m.dd, m.most_d, m.most_w, plain_errors);
+    put_at(to, c, backward_line(m, errors, own.n, shift, invstd, channels_at(own.gamma, c)));
+    put_at(results.dgamma, c, plain_dgamma(m, errors, invstd));
+    put_at(results.dbeta, c, plain_dbeta(m, errors));
+  }
+}
+
 template <class V, class Number>
 inline VectorLine<V> line_at(const LineArrays<Number>& lines, std::int64_t c) {
   const auto at = [&](const Number* p) {
@@ -1230,6 +1350,29 @@ void store(void* y, std::int64_t place, double value) {
   __builtin_memcpy(static_cast<typename T::Raw*>(y) + place, &bits, sizeof(typename T::Raw));
 }
 
+template <class T>
+void load_all(const void* x, std::int64_t n, double* to) {
+  for (std::int64_t k = 0; k < n; ++k)
+    to[k] = load<T>(x, k);
+}
+template <class T>
+void put_all(const Grid& grid, const double* values, const double* error, std::int64_t n, void* y,
+             std::int64_t* told) {
+  constexpr bool wide = sizeof(typename T::Raw) == sizeof(double);
+  const Grid g = grid;
+  for (std::int64_t first = 0; first < n; first += block) {
+    const std::int64_t count = n - first < block ? n - first : block;
+    double rn[block];
+    for (std::int64_t k = 0; k < count; ++k) {
+      const Decided one = decided<wide>(g, values[first + k], 0, error[first + k], 0.25);
+      rn[k] = one.rn;
+      told[first + k] &= one.certain ? -1 : 0;
+    }
+    for (std::int64_t k = 0; k < count; ++k)
+      store<T>(y, first + k, rn[k]);
+  }
+}
+
 // --- the second test ---
 
 inline std::int64_t place_of(std::int64_t i, const Rows& rows) {
@@ -1269,6 +1412,8 @@ constexpr RawLanes raw_table() {
           column_moments<T>,
           column_elements<T>,
           sizeof(typename T::Raw) == sizeof(double) ? nullptr : retest<T>,
+          put_all<T>,
+          load_all<T>,
           steps<T>,
           load<T>,
           store<T>};
@@ -1282,7 +1427,14 @@ static constexpr RawLanes raw_tables[4]{raw_table<OfF64>(), raw_table<OfF32>(), 
 #define NORMPROOF_TEXT_OF(name) #name
 #define NORMPROOF_TEXT(name) NORMPROOF_TEXT_OF(name)
 extern const Lanes table;
-const Lanes table{
-    NORMPROOF_TEXT(NORMPROOF_LANES), raw_tables, decide, round, decide_all, extent, representable};
+const Lanes table{NORMPROOF_TEXT(NORMPROOF_LANES),
+                  raw_tables,
+                  decide,
+                  round,
+                  decide_all,
+                  extent,
+                  forward_columns,
+                  backward_columns,
+                  representable};
 
 }  // namespace normproof::reference::NORMPROOF_LANES
