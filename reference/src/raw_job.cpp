@@ -121,8 +121,7 @@ void RawJob::know_precisely(std::int64_t c, const Channel& v, Known& known) cons
 void RawJob::channel(std::int64_t c, const Channel& v, int thread) {
   Space& space = spaces_[static_cast<std::size_t>(thread)];
   CertifiedEffort& effort = efforts_[static_cast<std::size_t>(thread)];
-  space.open.resize(static_cast<std::size_t>(n_));
-  std::int64_t* open = space.open.data();
+  std::int64_t* const open = space.open.room(n_);
   Known known;
   std::int64_t left = n_;
   if (!grid_.wide) {
@@ -295,40 +294,55 @@ LineArrays<Number> line_arrays(Padded<Number>& lines) {
 /// The sums of all channels over some of the rows.
 class ColumnSums {
 public:
-  explicit ColumnSums(std::int64_t channels) : values_(channels, 12) {}
+  ColumnSums(std::int64_t channels, bool weighted)
+      : channels_(channels),
+        members_(weighted ? 12 : 5),
+        values_(channels, members_) {
+    for (std::size_t k = 0; k < members_; ++k)
+      std::fill_n(values_.member(k), channels, 0.0);
+  }
   ColumnMoments members() {
-    const auto pair = [&](std::size_t k) {
-      return std::array{values_.member(k), values_.member(k + 1)};
+    const auto at = [&](std::size_t k) {
+      return k < members_ ? values_.member(k) : nullptr;
     };
-    const auto d = pair(0), dd = pair(2), w = pair(4), wd = pair(6), ww = pair(8);
-    return {{d[0], d[1]},   {dd[0], dd[1]},     {w[0], w[1]},      {wd[0], wd[1]},
-            {ww[0], ww[1]}, values_.member(10), values_.member(11)};
+    return {{at(0), at(1)}, {at(2), at(3)}, {at(5), at(6)}, {at(7), at(8)}, {at(9), at(10)}, at(4), at(11)};
   }
   /// One more hi + lo of every sum: exact but for two roundings of lo.
-  void add(ColumnSums& others, std::int64_t channels) {
-    for (std::size_t k = 0; k < 10; k += 2)
-      for (std::int64_t c = 0; c < channels; ++c) {
-        double& hi = values_.member(k)[c];
-        const DoubleDouble total = two_sum(hi, others.values_.member(k)[c]);
-        hi = total.hi;
-        values_.member(k + 1)[c] += others.values_.member(k + 1)[c] + total.lo;
+  void add(ColumnSums& others) {
+    ColumnMoments own = members();
+    const ColumnMoments more = others.members();
+    const auto join = [&](double* const* to, const double* const* from) {
+      for (std::int64_t c = 0; to[0] != nullptr && c < channels_; ++c) {
+        const DoubleDouble total = two_sum(to[0][c], from[0][c]);
+        to[0][c] = total.hi;
+        to[1][c] += from[1][c] + total.lo;
       }
-    for (const std::size_t k : {10U, 11U})
-      for (std::int64_t c = 0; c < channels; ++c)
-        values_.member(k)[c] = std::max(values_.member(k)[c], others.values_.member(k)[c]);
+    };
+    const auto raise = [&](double* to, const double* from) {
+      for (std::int64_t c = 0; to != nullptr && c < channels_; ++c)
+        to[c] = std::max(to[c], from[c]);
+    };
+    join(own.d, more.d), join(own.dd, more.dd);
+    join(own.w, more.w), join(own.wd, more.wd), join(own.ww, more.ww);
+    raise(own.most_d, more.most_d), raise(own.most_w, more.most_w);
   }
   Moments of(std::int64_t c) {
+    const ColumnMoments all = members();
     Moments m;
-    double* const sums[] = {m.d, m.dd, m.w, m.wd, m.ww};
-    for (std::size_t k = 0; k < 5; ++k)
-      for (std::size_t part = 0; part < 2; ++part)
-        sums[k][part] = values_.member(2 * k + part)[c];
-    m.most_d = values_.member(10)[c];
-    m.most_w = values_.member(11)[c];
+    const auto pick = [&](double(&to)[2], double* const* from) {
+      for (std::size_t part = 0; part < 2 && from[part] != nullptr; ++part)
+        to[part] = from[part][c];
+    };
+    pick(m.d, all.d), pick(m.dd, all.dd);
+    pick(m.w, all.w), pick(m.wd, all.wd), pick(m.ww, all.ww);
+    m.most_d = all.most_d[c];
+    m.most_w = all.most_w == nullptr ? 0 : all.most_w[c];
     return m;
   }
 
 private:
+  std::int64_t channels_;
+  std::size_t members_;
   Padded<double> values_;
 };
 
@@ -357,7 +371,7 @@ void RawJob::by_columns() {
   Padded<double> shift = stats_or(given_shifts(), 0);
   double* const shifts = shift.begin();
   if (given_shifts() == nullptr) {
-    ColumnSums first(channels);
+    ColumnSums first(channels, t_.w != nullptr);
     const std::int64_t rows = std::min(n_, fold_rows);
     sum(0, rows, shifts, first);
     for (std::int64_t c = 0; c < channels; ++c) {
@@ -366,14 +380,16 @@ void RawJob::by_columns() {
     }
   }
 
-  std::vector<ColumnSums> sums(static_cast<std::size_t>(threads), ColumnSums(channels));
+  std::vector<ColumnSums> sums;
+  for (int k = 0; k < threads; ++k)
+    sums.emplace_back(channels, t_.w != nullptr);
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
     sum(k * piece, std::min(piece, n_ - k * piece), shifts, sums[static_cast<std::size_t>(thread)]);
   });
 
   ColumnSums& all_sums = sums.front();
   for (std::size_t k = 1; k < sums.size(); ++k)
-    all_sums.add(sums[k], channels);
+    all_sums.add(sums[k]);
   Padded<double> lines(channels, 5);
   Padded<float> float_lines(bytes == 2 ? channels : 0, 5);
   Padded<std::int64_t> usable(channels), told(channels);
@@ -387,17 +403,16 @@ void RawJob::by_columns() {
   };
   std::vector<std::vector<Open>> open(static_cast<std::size_t>(threads));
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
-    std::vector<std::int64_t>& doubtful = spaces_[static_cast<std::size_t>(thread)].open;
-    doubtful.resize(static_cast<std::size_t>(channels * piece));
+    std::int64_t* const doubtful = spaces_[static_cast<std::size_t>(thread)].open.room(channels * piece);
     // Backwards: the end of the last pass is still in the cache.
     const std::int64_t first = (pieces - 1 - k) * piece;
     const std::int64_t end = std::min(first + piece, n_);
     char* y = y_places_.channel(t_.y, 0) + first * out * bytes;
     const std::int64_t left =
         data_.column_elements(row_of(x_places_, t_.x, first), row_of(w_places_, t_.w, first), end - first, in,
-                              y, out, channels, drawn.lines, doubtful.data());
+                              y, out, channels, drawn.lines, doubtful);
     for (std::int64_t i = 0; i < left; ++i) {
-      const std::int64_t at = doubtful[static_cast<std::size_t>(i)];
+      const std::int64_t at = doubtful[i];
       open[static_cast<std::size_t>(thread)].push_back({at % channels, first + at / channels});
     }
   });

@@ -5,8 +5,10 @@
 // gathered into runs, a cache line of channels at a time.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -28,21 +30,24 @@ struct RawTensors {
   int threads;
 };
 
-/// Per-channel numbers by the member, padded for the vectors.
+/// Per-channel numbers by the member, padded with zeros for the vectors; the numbers are not set.
 template <class Number>
 class Padded {
 public:
   explicit Padded(std::int64_t channels, std::size_t members = 1)
       : size_(
             static_cast<std::size_t>((channels + 2 * column_padding - 1) / column_padding * column_padding)),
-        values_(size_ * members) {}
-  Number* member(std::size_t k) { return values_.data() + k * size_; }
-  Number* begin() { return values_.data(); }
+        values_(std::make_unique_for_overwrite<Number[]>(size_ * members)) {
+    for (std::size_t k = 0; k < members; ++k)
+      std::fill(member(k) + channels, member(k) + size_, Number(0));
+  }
+  Number* member(std::size_t k) { return values_.get() + k * size_; }
+  Number* begin() { return values_.get(); }
   BoundedColumns bounded(std::size_t k) { return {member(k), member(k + 1)}; }
 
 private:
   std::size_t size_;
-  std::vector<Number> values_;
+  std::unique_ptr<Number[]> values_;
 };
 
 /// What is known of a channel so far.
@@ -106,9 +111,25 @@ protected:
   const RawLanes& stats_;
 
 private:
+  /// Room for indices that nobody clears.
+  class Indices {
+  public:
+    std::int64_t* room(std::int64_t count) {
+      if (count > size_) {
+        values_ = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(count));
+        size_ = count;
+      }
+      return values_.get();
+    }
+
+  private:
+    std::unique_ptr<std::int64_t[]> values_;
+    std::int64_t size_ = 0;
+  };
   /// Scratch of one thread.
   struct Space {
-    std::vector<std::int64_t> open, left;
+    Indices open;
+    std::vector<std::int64_t> left;
     std::vector<char> x, w;
     std::vector<double> values, weights, rn, off;
   };

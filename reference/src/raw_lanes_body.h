@@ -1219,9 +1219,11 @@ inline std::int64_t elements_of_deep(const typename T::Raw* x, const typename T:
       prefetch<deep * A::lanes>(w + deep * in + c * deep);
     }
     typename T::Bits any{};
+    Ends<typename T::Bits> found[static_cast<std::size_t>(deep)];
+    for (int row = 0; row < deep; ++row)
+      any |= (found[row] = both(row)).differing;
     for (int row = 0; row < deep; ++row) {
-      const auto e = both(row);
-      any |= e.differing;
+      const auto& e = found[row];
       typename T::Raw* const to = y + row * out + c;
       if (count >= A::lanes)
         __builtin_memcpy(to, &e.low, sizeof e.low);
