@@ -135,9 +135,10 @@ struct Drawn {
   Condition<Number> usable;
 };
 
-/// What the largest |d| and |w| make of the bounds of single elements.
+/// What the largest |d| and |w| make of the bounds of single elements. In float the constant is rounded
+/// `of_constant` times.
 template <class Number>
-void finish(LineOf<Number>& line, const Number& most_d, const Number& most_w, double scale) {
+void finish(LineOf<Number>& line, const Number& most_d, const Number& most_w, int of_constant, double scale) {
   using std::abs;
   const double factor = scale * (1 + 0x1p-10);
   line.error_0 = factor * line.error_0 + 0x1p-1000;
@@ -146,15 +147,20 @@ void finish(LineOf<Number>& line, const Number& most_d, const Number& most_w, do
   line.error_w = factor * line.error_w;
   line.error = line.error_0 + line.error_d * (most_d + abs(line.centre)) + line.error_own * most_d +
                line.error_w * most_w;
-  const Number size = abs(line.slope) * most_d + abs(line.weight) * most_w + abs(line.constant);
+  const Number slope = abs(line.slope) * most_d;
+  const Number weight = abs(line.weight) * most_w;
+  const Number constant = abs(line.constant);
   const auto fits = [](const Number& v) {
     return is_within(v, 0x1p-100, 0x1p100);
   };
   const Number most = Number(0x1p100);
-  const auto in_float = every(fits(line.slope), fits(line.weight), fits(line.shift), size < most,
-                              most_d < most, most_w < most, rounded_to_float(line.shift) == line.shift);
+  const auto in_float =
+      every(fits(line.slope), fits(line.weight), fits(line.shift), slope + weight + constant < most,
+            most_d < most, most_w < most, rounded_to_float(line.shift) == line.shift);
+  const Number of_slope = select(line.shift == Number(0), Number(2), Number(3));
+  const Number roundings = of_slope * slope + 3 * weight + of_constant * constant;
   line.float_error =
-      select(in_float, (1 + 0x1p-10) * (line.error + scale * 3 * float_unit * size) + 0x1.8p-149,
+      select(in_float, (1 + 0x1p-10) * (line.error + scale * float_unit * roundings) + 0x1.8p-149,
              Number(std::numeric_limits<double>::infinity()));
 }
 
@@ -176,7 +182,7 @@ Drawn<Number> forward_line(const PlainStatistics<Number>& s, const InverseDeviat
   line.error_own = 3 * unit * slope;
   line.error_0 =
       slope * (s.mean_error + unit * abs(s.mean)) + 3 * unit * abs(line.constant) + unit * abs(part);
-  finish(line, most_d, Number(0), scale);
+  finish(line, most_d, Number(0), 2, scale);
   return {line, every(r.usable, is_moderate(gamma), is_moderate(beta), most_d < Number(0x1p300),
                       is_moderate(shift))};
 }
@@ -230,7 +236,7 @@ Drawn<Number> backward_line(const GradientMoments<Number>& m, const GradientErro
   line.error_0 = abs(line.weight) * errors.sum / n + 7 * unit * abs(line.constant);
   line.error_own = abs(cube) * errors.dot / n + 9 * unit * abs(line.slope);
   line.error_w = 4 * unit * abs(line.weight);
-  finish(line, m.most_d, m.most_w, scale);
+  finish(line, m.most_d, m.most_w, 3, scale);
   return {line, is_usable(m, shift, invstd, gamma)};
 }
 

@@ -375,8 +375,11 @@ void RawJob::by_columns() {
     const std::int64_t rows = std::min(n_, fold_rows);
     sum(0, rows, shifts, first);
     for (std::int64_t c = 0; c < channels; ++c) {
-      const double mean = first.members().d[0][c] / static_cast<double>(rows);
-      shifts[c] = std::abs(mean) < 0x1p300 ? as_shift(mean) : 0;
+      const ColumnMoments sums = first.members();
+      const double mean = sums.d[0][c] / static_cast<double>(rows);
+      const double square = sums.dd[0][c] / static_cast<double>(rows);
+      const bool near = bytes == 2 && mean * mean < 0.8 * square;  // 0 costs float no rounding
+      shifts[c] = !near && std::abs(mean) < 0x1p300 ? as_shift(mean) : 0;
     }
   }
 

@@ -511,6 +511,10 @@ void sum_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& ro
   collect<Weighted>(folded, to);
 }
 
+template <int number>
+struct Integer {
+  static constexpr int value = number;
+};
 struct Yes {
   static constexpr bool value = true;
 };
@@ -712,44 +716,42 @@ inline Floats rounded_to_odd(Doubles v) {
   return __builtin_convertvector((Doubles)((bits & ~rest) | (cut & (rest + 1))), Floats);
 }
 
-/// What the float test of 16-bit formats leaves, in double: a vector of the test is two here. Lines: those of
-/// `at` and of at + width.
+/// Two halves of a vector of floats, without the detour through memory.
+inline Singles joined(Floats a, Floats b) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3);
+#endif
+}
+
+/// What the float test of 16-bit formats leaves, in double: a vector of the test is two here, at x and w and
+/// whole. Lines: those of `at` and of at + width.
 template <class T, bool Weighted, class LineAt>
 inline Ends<typename T::Bits> ends_in_double(const typename T::Raw* x, const typename T::Raw* w,
-                                             std::int64_t count, const LineAt& line_at) {
-  constexpr std::size_t lanes_of_one = T::Arithmetic::lanes;
-  typename T::Raw some_x[lanes_of_one] = {}, some_w[lanes_of_one] = {};
-  for (std::size_t k = 0; k < lanes_of_one; ++k)
-    if (static_cast<std::int64_t>(k) < count) {
-      some_x[k] = x[k];
-      if constexpr (Weighted)
-        some_w[k] = w[k];
-    }
+                                             const LineAt& line_at) {
   Floats low[2], high[2];
-  Halves small[2];
   for (std::size_t half = 0; half < 2; ++half) {
     const VectorLine<Doubles> line = line_at(half * width);
     Doubles a = line.low;
     Doubles b = line.high;
     if constexpr (Weighted) {
-      const Doubles v = T::load(some_w + half * width);
+      const Doubles v = T::load(w + half * width);
       a = fma(v, line.weight, a);
       b = fma(v, line.weight, b);
     }
-    const Doubles d = T::load(some_x + half * width) - line.shift;
-    a = fma(d, line.slope, a);
-    b = fma(d, line.slope, b);
-    low[half] = rounded_to_odd(a);
-    high[half] = rounded_to_odd(b);
-    small[half] = __builtin_convertvector(magnitude(a) < all(0x1p-120), Halves);
+    const Doubles d = T::load(x + half * width) - line.shift;
+    low[half] = rounded_to_odd(fma(d, line.slope, a));
+    high[half] = rounded_to_odd(fma(d, line.slope, b));
   }
-  Singles whole_low, whole_high;
-  typename T::Bits open;
-  __builtin_memcpy(&whole_low, low, sizeof whole_low);
-  __builtin_memcpy(&whole_high, high, sizeof whole_high);
-  __builtin_memcpy(&open, small, sizeof open);
+  const Singles whole_low = joined(low[0], low[1]);
   const typename T::Bits bits = T::narrow(whole_low);
-  return {bits, (bits ^ T::narrow(whole_high)) | open};
+  constexpr std::uint32_t magnitude_of_float = 0x7fffffff;
+  constexpr std::uint32_t smallest = 7U << 23;  // 2^-120
+  const SingleBits size = (SingleBits)whole_low & magnitude_of_float;
+  return {bits, (bits ^ T::narrow(joined(high[0], high[1]))) | halved((SingleBits)(size < smallest))};
 }
 
 /// After the first test of a vector at x, left open by `differing`: the second where there is one; f(lane)
@@ -760,10 +762,19 @@ inline void after_doubt(typename T::Bits differing, const typename T::Raw* x, co
   if constexpr (T::Arithmetic::lanes == float_width) {
     if (!any_set(differing))
       return;
-    const auto again = ends_in_double<T, Weighted>(x, w, count, line_at);
-    constexpr std::int64_t whole = T::Arithmetic::lanes;
-    __builtin_memcpy(y, &again.low,
-                     sizeof(typename T::Raw) * static_cast<unsigned>(count < whole ? count : whole));
+    constexpr std::size_t whole = T::Arithmetic::lanes;
+    const auto valid = count < T::Arithmetic::lanes ? static_cast<std::size_t>(count) : whole;
+    typename T::Raw some_x[whole] = {}, some_w[whole] = {};
+    if (valid < whole)
+      for (std::size_t k = 0; k < whole; ++k)
+        if (k < valid) {
+          some_x[k] = x[k];
+          if constexpr (Weighted)
+            some_w[k] = w[k];
+        }
+    const auto again =
+        ends_in_double<T, Weighted>(valid < whole ? some_x : x, valid < whole ? some_w : w, line_at);
+    __builtin_memcpy(y, &again.low, sizeof(typename T::Raw) * valid);
     differing = again.differing;
   }
   each_set(differing, count, f);
@@ -1190,83 +1201,121 @@ inline VectorLine<V> line_at(const LineArrays<Number>& lines, std::int64_t c) {
   return {at(lines.shift), at(lines.slope), at(lines.weight), at(lines.low), at(lines.high)};
 }
 
-/// `deep` rows of all channels, a vector of channels at a time: its lines are read once for all rows, and
-/// every row is walked from end to end. Indices are row * channels + channel.
-template <class T, bool Weighted, int deep>
-inline std::int64_t elements_of_deep(const typename T::Raw* x, const typename T::Raw* w, std::int64_t in,
-                                     typename T::Raw* y, std::int64_t out, std::int64_t channels,
-                                     const Lines& lines, std::int64_t* open) {
+/// Vectors of 16-bit elements that the first test leaves open, one in ten: kept without a branch that nobody
+/// could foretell, and taken up together.
+struct Kept {
+  static constexpr int room = 120;
+  struct Place {
+    std::int64_t row, column;
+  };
+  Place places[room + 8];  // as many more are kept between two looks at is_full
+  int count = 0;
+
+  template <class Bits>
+  void keep(const Place& place, const Bits& differing) {
+    places[count] = place;
+    count += any_set(differing) ? 1 : 0;
+  }
+  bool is_full() const { return count >= room; }
+};
+
+template <class T, bool Weighted>
+std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
+                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
+                                 const Lines& all_lines, std::int64_t* open) {
   using A = typename T::Arithmetic;
   using V = typename A::Vector;
+  constexpr bool seldom = A::lanes == width;
+  const Lines lines = all_lines;  // the stores cannot change these
   const auto& first_lines = [&]() -> const auto& {
-    if constexpr (A::lanes == width)
+    if constexpr (seldom)
       return lines.in_double;
     else
       return lines.in_float;
   }();
   std::int64_t doubtful = 0;
-  const auto cell = [&](std::int64_t c, std::int64_t count) NORMPROOF_INLINE {
+  Kept kept;
+  const auto note = [&](std::int64_t row, std::int64_t c, std::int64_t count,
+                        const typename T::Bits& differing) {
+    each_set(differing, count, [&](int k) { open[doubtful++] = row * channels + c + k; });
+  };
+  const auto lines_from = [&](std::int64_t c) {
+    return [&lines, c](std::size_t k) {
+      return line_at<Doubles>(lines.in_double, c + static_cast<std::int64_t>(k));
+    };
+  };
+  const auto settle_kept = [&] {
+    if constexpr (!seldom)
+      for (int k = 0; k < kept.count; ++k) {
+        const auto [row, c] = kept.places[k];
+        const auto again = ends_in_double<T, Weighted>(x + row * in + c,
+                                                       Weighted ? w + row * in + c : nullptr, lines_from(c));
+        __builtin_memcpy(y + row * out + c, &again.low, sizeof again.low);
+        note(row, c, A::lanes, again.differing);
+      }
+    kept.count = 0;
+  };
+  // `deep` rows of a vector of channels, whose lines are read once for all.
+  const auto cell = [&](auto deep, std::int64_t first, std::int64_t c, std::int64_t count) NORMPROOF_INLINE {
+    constexpr int size = decltype(deep)::value;
     const VectorLine<V> line = line_at<V>(first_lines, c);
     const auto value = [&](const typename T::Raw* p) {
       return count >= A::lanes ? T::read(p) : read_part<T>(p, count);
     };
+    const typename T::Raw* const px = x + first * in + c;
+    const typename T::Raw* const pw = Weighted ? w + first * in + c : nullptr;
+    typename T::Raw* const py = y + first * out + c;
     const auto both = [&](std::int64_t row) {
-      return ends<T, Weighted>(value(x + row * in + c), Weighted ? value(w + row * in + c) : V{}, line.shift,
+      return ends<T, Weighted>(value(px + row * in), Weighted ? value(pw + row * in) : V{}, line.shift,
                                line.slope, line.weight, line.low, line.high);
     };
     if constexpr (Weighted) {  // the rows that come next, in the order of memory; three tensors need the help
-      prefetch<deep * A::lanes>(x + deep * in + c * deep);
-      prefetch<deep * A::lanes>(w + deep * in + c * deep);
+      prefetch<size * A::lanes>(x + (first + size) * in + c * size);
+      prefetch<size * A::lanes>(w + (first + size) * in + c * size);
     }
+    // All are read before any is written: rows a page apart would be taken for one another.
     typename T::Bits any{};
-    Ends<typename T::Bits> found[static_cast<std::size_t>(deep)];
-    for (int row = 0; row < deep; ++row)
+    Ends<typename T::Bits> found[static_cast<std::size_t>(size)];
+    for (int row = 0; row < size; ++row)
       any |= (found[row] = both(row)).differing;
-    for (int row = 0; row < deep; ++row) {
-      const auto& e = found[row];
-      typename T::Raw* const to = y + row * out + c;
+    for (int row = 0; row < size; ++row) {
+      typename T::Raw* const to = py + row * out;
       if (count >= A::lanes)
-        __builtin_memcpy(to, &e.low, sizeof e.low);
+        __builtin_memcpy(to, &found[row].low, sizeof found[row].low);
       else
-        __builtin_memcpy(to, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
+        __builtin_memcpy(to, &found[row].low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
     }
+    if constexpr (!seldom)
+      if (count >= A::lanes) {
+        for (int row = 0; row < size; ++row)
+          kept.keep({first + row, c}, found[row].differing);
+        return;
+      }
     if (!any_set(any)) [[likely]]
       return;
-    const auto in_double = [&](std::size_t k) {
-      return line_at<Doubles>(lines.in_double, c + static_cast<std::int64_t>(k));
-    };
-    for (int row = 0; row < deep; ++row)
-      after_doubt<T, Weighted>(both(row).differing, x + row * in + c, Weighted ? w + row * in + c : nullptr,
-                               y + row * out + c, count, in_double,
-                               [&](int k) { open[doubtful++] = row * channels + c + k; });
+    for (std::int64_t row = 0; row < size; ++row)
+      after_doubt<T, Weighted>(both(row).differing, px + row * in, Weighted ? pw + row * in : nullptr,
+                               py + row * out, count, lines_from(c),
+                               [&](int k) { open[doubtful++] = (first + row) * channels + c + k; });
   };
-  std::int64_t c = 0;
-  for (; c + A::lanes <= channels; c += A::lanes)
-    cell(c, A::lanes);
-  if (c < channels)
-    cell(c, channels - c);
-  return doubtful;
-}
-
-template <class T, bool Weighted>
-std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
-                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
-                                 const Lines& lines, std::int64_t* open) {
-  constexpr int deep = 4;
-  const Lines own = lines;  // the stores cannot change these
-  std::int64_t doubtful = 0;
-  std::int64_t row = 0;
-  const auto walk = [&](auto elements, int some) {
-    for (; row + some <= rows; row += some) {
-      const std::int64_t found = elements(x + row * in, Weighted ? w + row * in : nullptr, in, y + row * out,
-                                          out, channels, own, open + doubtful);
-      for (std::int64_t k = 0; k < found; ++k)
-        open[doubtful + k] += row * channels;
-      doubtful += found;
+  // Every row is walked from end to end.
+  const auto walk = [&](auto deep, std::int64_t first) NORMPROOF_INLINE {
+    std::int64_t c = 0;
+    for (; c + A::lanes <= channels; c += A::lanes) {
+      cell(deep, first, c, A::lanes);
+      if (kept.is_full()) [[unlikely]]
+        settle_kept();
     }
+    if (c < channels)
+      cell(deep, first, c, channels - c);
   };
-  walk(elements_of_deep<T, Weighted, deep>, deep);
-  walk(elements_of_deep<T, Weighted, 1>, 1);
+  constexpr int deep = 4;
+  std::int64_t row = 0;
+  for (; row + deep <= rows; row += deep)
+    walk(Integer<deep>{}, row);
+  for (; row < rows; ++row)
+    walk(Integer<1>{}, row);
+  settle_kept();
   return doubtful;
 }
 

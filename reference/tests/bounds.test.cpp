@@ -248,6 +248,11 @@ double float_slope_share(Numbers& numbers) {
       s, {any_double(numbers, -1, 1), 0, numbers.number(f32, -1, 1), numbers.number(bf16, -2, 2)}, {},
       s.variance.hi, true);
 }
+double float_unshifted_share(Numbers& numbers) {
+  const Statistics s = exact_variance(numbers);
+  return forward_share(s, {any_double(numbers, -1, 1), 0, 0, numbers.number(bf16, -2, 2)}, {}, s.variance.hi,
+                       true);
+}
 double float_constant_share(Numbers& numbers) {
   const Statistics s = exact_variance(numbers);
   return forward_share(s, {0x1p-60 * any_double(numbers, 0, 0), any_double(numbers, -1, 1), 0, 1}, {},
@@ -501,6 +506,7 @@ const std::vector<Row>& rows() {
       {"line: err_m", 100, uncertain_mean_share},
       {"line: err_v", 100, uncertain_variance_share},
       {"line in float: slope", 20000, float_slope_share},
+      {"line in float: slope, no shift", 20000, float_unshifted_share},
       {"line in float: constant", 2000, float_constant_share},
       {"line in float: underflow", 2000, float_underflow_share},
       {"line of dx: c1", 20000, dx_slope_share},
