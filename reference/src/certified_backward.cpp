@@ -16,13 +16,26 @@ public:
         b_(b) {}
 
 protected:
-  std::optional<double> shift_of(std::int64_t c) const override { return stat(b_.saved_mean, c); }
+  const void* given_shifts() const override { return b_.saved_mean; }
 
   void draw(std::int64_t c, Known& known) const override {
     known.line = backward_line(known.moments, n_, known.shift, stat(b_.saved_invstd, c), gamma(c));
   }
   void draw_precisely(std::int64_t c, Known& known) const override {
     known.form = backward_form(known.moments, n_, known.shift, stat(b_.saved_invstd, c), gamma(c));
+  }
+
+  void draw_columns(const Columns& columns, const DrawnColumns& to, std::int64_t* told) const override {
+    const std::int64_t channels = b_.shape.channels;
+    Padded<double> gammas = stats_or(b_.gamma, 1);
+    Padded<double> invstds = stats_or(b_.saved_invstd, 1);
+    Padded<double> values(channels, 4);
+    const BackwardResults results{values.bounded(0), values.bounded(2)};
+    lanes().backward_columns(
+        {channels, static_cast<double>(n_), columns.shifts, invstds.begin(), gammas.begin(), columns.moments},
+        to, results);
+    put(b_.dgamma, results.dgamma, told);
+    put(b_.dbeta, results.dbeta, told);
   }
 
   bool put_results(std::int64_t c, const Known& known) const override {

@@ -18,9 +18,7 @@ public:
         b_(b) {}
 
 protected:
-  std::optional<double> shift_of(std::int64_t c) const override {
-    return training() ? std::nullopt : std::optional(stat(b_.given_mean, c));
-  }
+  const void* given_shifts() const override { return b_.given_mean; }
 
   void draw(std::int64_t c, Known& known) const override {
     known.statistics = training() ? plain_statistics(known.moments, n_) : given(c);
@@ -30,6 +28,31 @@ protected:
   void draw_precisely(std::int64_t c, Known& known) const override {
     known.statistics = training() ? precise_statistics(known.moments, n_) : given(c);
     known.form = forward_form(known.statistics, known.shift, gamma(c), beta(c), b_.eps);
+  }
+
+  void draw_columns(const Columns& columns, const DrawnColumns& to, std::int64_t* told) const override {
+    const std::int64_t channels = b_.shape.channels;
+    Padded<double> gammas = stats_or(b_.gamma, 1);
+    Padded<double> betas = stats_or(b_.beta, 0);
+    Padded<double> variances = stats_or(b_.given_variance, 0);
+    Padded<double> running_means = stats_or(b_.running_mean, 0);
+    Padded<double> running_variances = stats_or(b_.running_variance, 0);
+    Padded<double> values(channels, 10);
+    const ForwardResults results{values.bounded(0), values.bounded(2), values.bounded(4), values.bounded(6),
+                                 values.bounded(8)};
+    const auto n = static_cast<double>(n_);
+    lanes().forward_columns({channels, n, b_.eps, columns.shifts, gammas.begin(), betas.begin(),
+                             columns.moments, training() ? nullptr : variances.begin(),
+                             updates() ? running_means.begin() : nullptr, running_variances.begin(),
+                             b_.momentum, b_.running_kind == VarianceKind::unbiased ? n / (n - 1) : 1},
+                            to, results);
+    if (!training())
+      return;
+    put(b_.mean, results.mean, told);
+    put(b_.variance, results.variance, told);
+    put(b_.invstd, results.invstd, told);
+    put(b_.new_running_mean, results.running_mean, told);
+    put(b_.new_running_variance, results.running_variance, told);
   }
 
   bool put_results(std::int64_t c, const Known& known) const override {

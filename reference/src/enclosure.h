@@ -24,8 +24,6 @@ inline constexpr double root_error = 0x1p-102;
 /// sums.
 inline constexpr double form_error =
     1.02 * (1.5 * quotient_error + root_error + 2 * product_error + 3 * sum_error);
-/// What underflow in any step of a form can add, by far.
-inline constexpr double underflow_error = 0x1p-1000;
 
 /// The number to quotient_error of itself; nothing outside 2^-400 .. 2^400 (and 0).
 std::optional<DoubleDouble> double_double(const Quotient& q);

@@ -33,6 +33,9 @@ struct Form {
   double error[4] = {};
 };
 
+/// What underflow in any step to a value can add, by far.
+inline constexpr double underflow_error = 0x1p-1000;
+
 /// One value hi + lo, off by at most `error`; hi is hi + lo rounded.
 struct Enclosed {
   double hi = 0;
@@ -57,6 +60,11 @@ struct Extent {
 
 struct RawLanes;
 struct Readings;
+struct ForwardColumns;
+struct BackwardColumns;
+struct DrawnColumns;
+struct ForwardResults;
+struct BackwardResults;
 
 struct Lanes {
   const char* name;
@@ -69,6 +77,9 @@ struct Lanes {
   std::int64_t (*decide_all)(const Grid&, const Form&, const double* x, const double* dy, const double* v,
                              std::int64_t n, double* rn, double* off, std::int64_t* open);
   Extent (*extent)(const double* x, std::int64_t n);
+  /// The lines and results of many channels (line.h).
+  void (*forward_columns)(const ForwardColumns&, const DrawnColumns&, const ForwardResults&);
+  void (*backward_columns)(const BackwardColumns&, const DrawnColumns&, const BackwardResults&);
   /// Whether the format holds every value.
   bool (*representable)(const Grid&, const double* values, std::int64_t n);
   /// The readings of ordinary values (readings.h). Indices of the others go to `open` (room for n); returns

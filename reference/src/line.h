@@ -1,13 +1,14 @@
-// From the sums of a channel to the coefficients of its elements, with bounds: in double, and in
-// double-double. Everything here is derived in spec/bounds/certified.md; `Scale` multiplies every bound, 1
-// but in the tests that show that it may not be smaller.
+// From the sums of a channel to the coefficients of its elements and to its results, in double with bounds.
+// Everything here is derived in spec/bounds/certified.md; `scale` multiplies every bound, 1 but in the tests
+// that show that it may not be smaller.
+//
+// A Number is a double, one channel, or a vector of doubles with a channel in each lane (raw_lanes_body.h):
+// nothing branches, and where the numbers do not serve `usable` says so.
 #pragma once
 
 #include <cmath>
 #include <limits>
-#include <optional>
 
-#include "enclosure.h"
 #include "raw_lanes.h"
 
 namespace normproof::reference {
@@ -15,228 +16,242 @@ namespace normproof::reference {
 inline constexpr double unit = 0x1p-53;
 inline constexpr double float_unit = 0x1p-24;
 
+// --- what the formulas need of a number beyond arithmetic; vectors have their own ---
+
+template <class Number>
+using Condition = decltype(Number() < Number());
+
+inline double select(bool condition, double a, double b) {
+  return condition ? a : b;
+}
+inline double rounded_to_float(double v) {
+  return static_cast<double>(static_cast<float>(v));
+}
+template <class Truth, class... More>
+Truth every(Truth all, const More&... conditions) {
+  ((all = all & conditions), ...);
+  return all;
+}
+/// Whether v is 0 or its magnitude strictly between the ends.
+template <class Number>
+Condition<Number> is_within(const Number& v, double least, double most) {
+  using std::abs;
+  const Number size = abs(v);
+  return (v == Number(0)) | ((size > Number(least)) & (size < Number(most)));
+}
+/// Whether a number is 0 or far from the ends of the range of double.
+template <class Number>
+Condition<Number> is_moderate(const Number& v) {
+  return is_within(v, 0x1p-300, 0x1p300);
+}
+
+// --- statistics ---
+
 /// The sums' bounds: |err sum d| <= first sqrt(n sum d^2), |err sum d^2| <= second sum d^2 (and so for w).
 struct SumErrors {
   double first, second;
 };
 /// Of row_moments and column_moments.
 inline constexpr SumErrors plain_errors{(fold_depth + 0.5) * unit, (fold_depth + 2.5) * unit};
-/// Of row_moments_precise, by the additions in its deepest lane.
-inline SumErrors precise_errors(std::int64_t deepest) {
-  const double g = (11 * static_cast<double>(deepest) + 72) * unit * unit;
-  return {g, g};
-}
 
 /// Values below this have squares that may be lost to underflow (f64 alone); their sums are below n times
 /// this.
 inline constexpr double squares_underflow = 0x1p-530;
 
-/// Mean (counted from the shift) and biased variance with absolute bounds, and the mean square of d.
-struct Statistics {
-  DoubleDouble mean, variance;
-  double mean_error, variance_error;
-  double square;
+/// Mean (counted from the shift) and biased variance with absolute bounds.
+template <class Number>
+struct PlainStatistics {
+  Number mean{}, variance{}, mean_error{}, variance_error{};
 };
-/// From row_moments_precise, in double-double throughout.
-inline Statistics precise_statistics(const Moments& m, std::int64_t n, const SumErrors& errors) {
-  const DoubleDouble count(static_cast<double>(n));
-  const DoubleDouble s1 = two_sum(m.d[0], m.d[1]);
-  const DoubleDouble s2 = two_sum(m.dd[0], m.dd[1]);
-  Statistics s;
-  s.mean = s1 / count;
-  s.variance = (s2 - s1 * s.mean) / count;
-  s.square = m.dd[0] / static_cast<double>(n);
-  const double mean = std::abs(s.mean.hi);
-  s.mean_error =
-      1.001 * (errors.first * (std::sqrt(s.square) + squares_underflow) + 1.01 * unit * unit * mean);
-  s.variance_error =
-      1.001 * ((errors.second + 5 * unit * unit) * s.square + s.mean_error * (2 * mean + s.mean_error));
-  return s;
-}
-inline Statistics precise_statistics(const Moments& m, std::int64_t n) {
-  return precise_statistics(m, n, precise_errors(m.deepest));
-}
-/// From row_moments or column_moments, in double: no more is known.
-inline Statistics plain_statistics(const Moments& m, std::int64_t n, const SumErrors& errors = plain_errors) {
-  const auto count = static_cast<double>(n);
-  Statistics s;
-  s.mean = m.d[0] / count;
-  s.variance = (m.dd[0] - m.d[0] * s.mean.hi) / count;
-  s.square = m.dd[0] / count;
-  const double mean = std::abs(s.mean.hi);
-  s.mean_error = 1.001 * (errors.first * std::sqrt(s.square) + 2 * unit * mean);
-  s.variance_error =
-      1.001 * ((errors.second + 3 * unit) * s.square + s.mean_error * (2 * mean + s.mean_error));
+/// From the sums of row_moments or column_moments, hi + lo rounded.
+template <class Number>
+PlainStatistics<Number> plain_statistics(const Number& sum, const Number& squares, double n,
+                                         const SumErrors& errors = plain_errors) {
+  using std::abs, std::sqrt;
+  PlainStatistics<Number> s;
+  s.mean = sum / n;
+  s.variance = (squares - sum * s.mean) / n;
+  const Number square = squares / n;
+  const Number mean = abs(s.mean);
+  s.mean_error = 1.001 * (errors.first * sqrt(square) + 2 * unit * mean);
+  s.variance_error = 1.001 * ((errors.second + 3 * unit) * square + s.mean_error * (2 * mean + s.mean_error));
   return s;
 }
 
-/// invstd in double: relative error below `error`. Nothing where it is too uncertain or out of range.
+/// invstd: relative error below `error`. Not usable where it is too uncertain or out of range.
+template <class Number>
 struct InverseDeviation {
-  double value, error;
+  Number value, error;
+  Condition<Number> usable;
 };
-inline std::optional<InverseDeviation> inverse_deviation(const Statistics& s, double eps) {
-  const double sum = s.variance.hi + eps;
-  const double delta = s.variance_error / sum;
-  if (!(sum > 0x1p-300 && sum < 0x1p300 && delta >= 0 && delta < 0x1p-10))
-    return std::nullopt;
-  return InverseDeviation{1 / std::sqrt(sum), delta * (0.5 + delta) + 4 * unit};
+template <class Number>
+InverseDeviation<Number> inverse_deviation(const PlainStatistics<Number>& s, double eps) {
+  using std::sqrt;
+  const Number sum = s.variance + eps;
+  const Number delta = s.variance_error / sum;
+  return {1 / sqrt(sum), delta * (0.5 + delta) + 4 * unit,
+          every(sum > Number(0x1p-300), sum < Number(0x1p300), delta >= Number(0), delta < Number(0x1p-10))};
 }
 
-/// Whether a number is 0 or far from the ends of the range of double.
-inline bool is_moderate(double v) {
-  return v == 0 || (std::abs(v) > 0x1p-300 && std::abs(v) < 0x1p300);
+/// A result of a channel, off by at most `error`.
+template <class Number>
+struct Bounded {
+  Number value, error;
+};
+/// The mean counted from 0, and invstd.
+template <class Number>
+Bounded<Number> plain_mean(const PlainStatistics<Number>& s, const Number& shift) {
+  using std::abs;
+  const Number mean = shift + s.mean;
+  return {mean, 1.001 * (s.mean_error + unit * abs(mean)) + underflow_error};
+}
+template <class Number>
+Bounded<Number> plain_invstd(const InverseDeviation<Number>& r) {
+  return {r.value, 1.001 * r.value * r.error};
+}
+/// The variance times n / (n - 1), which is `unbias` rounded.
+template <class Number>
+Bounded<Number> plain_unbiased(const PlainStatistics<Number>& s, double unbias) {
+  using std::abs;
+  const Number variance = s.variance * unbias;
+  return {variance, 1.001 * (unbias * s.variance_error + 2 * unit * abs(variance)) + underflow_error};
+}
+/// A running statistic after the update by `fed`.
+template <class Number>
+Bounded<Number> plain_running(const Number& old, const Bounded<Number>& fed, double weight) {
+  using std::abs;
+  const Number kept = (1 - weight) * old;
+  const Number fresh = weight * fed.value;
+  return {kept + fresh,
+          1.001 * (std::abs(weight) * fed.error + 3 * unit * (abs(kept) + abs(fresh))) + underflow_error};
 }
 
-/// What the largest |d| and |w| make of the bounds of single elements.
-inline void finish(Line& line, double most_d, double most_w, double scale) {
+// --- lines ---
+
+/// A line, and whether it may be used.
+template <class Number>
+struct Drawn {
+  LineOf<Number> line;
+  Condition<Number> usable;
+};
+
+/// What the largest |d| and |w| make of the bounds of single elements. In float the constant is rounded
+/// `of_constant` times.
+template <class Number>
+void finish(LineOf<Number>& line, const Number& most_d, const Number& most_w, int of_constant, double scale) {
+  using std::abs;
   const double factor = scale * (1 + 0x1p-10);
   line.error_0 = factor * line.error_0 + 0x1p-1000;
-  line.error_d *= factor;
-  line.error_own *= factor;
-  line.error_w *= factor;
-  line.error = line.error_0 + line.error_d * (most_d + std::abs(line.centre)) + line.error_own * most_d +
+  line.error_d = factor * line.error_d;
+  line.error_own = factor * line.error_own;
+  line.error_w = factor * line.error_w;
+  line.error = line.error_0 + line.error_d * (most_d + abs(line.centre)) + line.error_own * most_d +
                line.error_w * most_w;
-  const auto fits = [](double v) {
-    return v == 0 || (std::abs(v) > 0x1p-100 && std::abs(v) < 0x1p100);
+  const Number slope = abs(line.slope) * most_d;
+  const Number weight = abs(line.weight) * most_w;
+  const Number constant = abs(line.constant);
+  const auto fits = [](const Number& v) {
+    return is_within(v, 0x1p-100, 0x1p100);
   };
-  const double size =
-      std::abs(line.slope) * most_d + std::abs(line.weight) * most_w + std::abs(line.constant);
-  const bool in_float = fits(line.slope) && fits(line.weight) && fits(line.shift) && size < 0x1p100 &&
-                        most_d < 0x1p100 && most_w < 0x1p100 &&
-                        static_cast<double>(static_cast<float>(line.shift)) == line.shift;
-  line.float_error = in_float ? (1 + 0x1p-10) * (line.error + scale * 3 * float_unit * size) + 0x1.8p-149
-                              : std::numeric_limits<double>::infinity();
+  const Number most = Number(0x1p100);
+  const auto in_float =
+      every(fits(line.slope), fits(line.weight), fits(line.shift), slope + weight + constant < most,
+            most_d < most, most_w < most, rounded_to_float(line.shift) == line.shift);
+  const Number of_slope = select(line.shift == Number(0), Number(2), Number(3));
+  const Number roundings = of_slope * slope + 3 * weight + of_constant * constant;
+  line.float_error =
+      select(in_float, (1 + 0x1p-10) * (line.error + scale * float_unit * roundings) + 0x1.8p-149,
+             Number(std::numeric_limits<double>::infinity()));
 }
 
 /// y = slope d + constant.
-inline std::optional<Line> forward_line(const Statistics& s, const Moments& m, double shift, double gamma,
-                                        double beta, double eps, double scale = 1) {
-  const auto r = inverse_deviation(s, eps);
-  if (!r || !is_moderate(gamma) || !is_moderate(beta) || !(m.most_d < 0x1p300) || !is_moderate(shift))
-    return std::nullopt;
-  Line line;
+template <class Number>
+Drawn<Number> forward_line(const PlainStatistics<Number>& s, const InverseDeviation<Number>& r,
+                           const Number& most_d, const Number& shift, const Number& gamma, const Number& beta,
+                           double scale = 1) {
+  using std::abs;
+  LineOf<Number> line;
   line.shift = shift;
-  line.slope = gamma * r->value;
-  const double mean = s.mean.hi;
-  const double part = line.slope * mean;
+  line.slope = gamma * r.value;
+  const Number part = line.slope * s.mean;
   line.constant = beta - part;
-  const double slope = std::abs(line.slope);
+  const Number slope = abs(line.slope);
   // The relative error of the slope acts on d - mean alone: the constant was made with the same slope.
-  line.centre = mean;
-  line.error_d = slope * r->error;
+  line.centre = s.mean;
+  line.error_d = slope * r.error;
   line.error_own = 3 * unit * slope;
-  line.error_0 = slope * (s.mean_error + unit * std::abs(mean)) + 3 * unit * std::abs(line.constant) +
-                 unit * std::abs(part);
-  finish(line, m.most_d, 0, scale);
-  return line;
+  line.error_0 =
+      slope * (s.mean_error + unit * abs(s.mean)) + 3 * unit * abs(line.constant) + unit * abs(part);
+  finish(line, most_d, Number(0), 2, scale);
+  return {line, every(r.usable, is_moderate(gamma), is_moderate(beta), most_d < Number(0x1p300),
+                      is_moderate(shift))};
 }
 
-/// Of forward_form's terms: root, v + eps, times gamma, times mean or d, from beta, and the last sum.
-inline constexpr double forward_form_error =
-    1.02 * (root_error + product_error + sum_error + 7.5 * unit * unit);
-
-/// The same in double-double.
-inline std::optional<Form> forward_form(const Statistics& s, double shift, double gamma, double beta,
-                                        double eps, double scale = 1) {
-  const DoubleDouble sum = s.variance + DoubleDouble(eps);
-  const double delta = s.variance_error / sum.hi;
-  if (!(sum.hi > 0x1p-300 && sum.hi < 0x1p300 && delta >= 0 && delta < 0x1p-10) || !is_moderate(gamma) ||
-      !is_moderate(beta) || !is_moderate(shift))
-    return std::nullopt;
-  const DoubleDouble slope = inverse_root(sum) * DoubleDouble(gamma);
-  const DoubleDouble part = slope * s.mean;
-  const DoubleDouble constant = DoubleDouble(beta) - part;
-  const double relative = delta * (0.5 + delta) + forward_form_error;
-  Form form;
-  form.shift = shift;
-  form.hi[0] = constant.hi, form.lo[0] = constant.lo;
-  form.hi[1] = slope.hi, form.lo[1] = slope.lo;
-  const double size = std::abs(slope.hi);
-  form.error[1] = scale * 1.001 * size * relative;
-  form.error[0] = scale * 1.001 *
-                  (std::abs(part.hi) * relative + size * s.mean_error + forward_form_error * std::abs(beta) +
-                   underflow_error);
-  return form;
-}
-
-/// invstd of statistics, enclosed.
-inline std::optional<Enclosed> enclosed_invstd(const Statistics& s, double eps) {
-  const DoubleDouble sum = s.variance + DoubleDouble(eps);
-  const double delta = s.variance_error / sum.hi;
-  if (!(sum.hi > 0x1p-300 && sum.hi < 0x1p300 && delta >= 0 && delta < 0x1p-10))
-    return std::nullopt;
-  const DoubleDouble r = inverse_root(sum);
-  return Enclosed{r.hi, r.lo, 1.001 * r.hi * (delta * (0.5 + delta) + form_error)};
-}
-
-/// G = sum dy and D = sum dy d with absolute bounds.
-struct GradientSums {
-  DoubleDouble sum, dot;
-  double sum_error, dot_error;
+/// Errors of G = sum dy and D = sum dy d; ww and dd are the norms' squares.
+template <class Number>
+struct GradientErrors {
+  Number sum, dot;
 };
-inline GradientSums gradient_sums(const Moments& m, std::int64_t n, bool plain) {
-  const SumErrors g = plain ? plain_errors : precise_errors(m.deepest);
-  GradientSums s;
-  s.sum = two_sum(m.w[0], m.w[1]);
-  s.dot = two_sum(m.wd[0], m.wd[1]);
-  const auto count = static_cast<double>(n);
-  const double lost = count * squares_underflow;
-  s.sum_error = 1.01 * g.first * (std::sqrt(count) * std::sqrt(m.ww[0]) + lost);
-  s.dot_error = 1.01 * g.second * (std::sqrt(m.ww[0]) * std::sqrt(m.dd[0]) + lost * (m.most_d + m.most_w)) +
-                count * 0x1p-1070;
-  return s;
+template <class Number>
+GradientErrors<Number> gradient_errors(double n, const Number& ww, const Number& dd, const Number& most_d,
+                                       const Number& most_w, const SumErrors& g) {
+  using std::sqrt;
+  const double lost = n * squares_underflow;
+  const Number norm_w = sqrt(ww);
+  return {1.01 * g.first * (std::sqrt(n) * norm_w + lost),
+          1.01 * g.second * (norm_w * sqrt(dd) + lost * (most_d + most_w)) + n * 0x1p-1070};
 }
+
+/// What dx is made of: G and D (hi + lo rounded), the squares of the norms, the largest |d| and |dy|.
+template <class Number>
+struct GradientMoments {
+  Number sum, dot, ww, dd, most_d, most_w;
+};
 
 /// Whether the sums and what they are scaled with are far from the ends of the range.
-inline bool is_usable(const Moments& m, double shift, double invstd, double gamma) {
-  const auto small = [](double v) {
-    return v == 0 || (std::abs(v) > 0x1p-160 && std::abs(v) < 0x1p160);
+template <class Number>
+Condition<Number> is_usable(const GradientMoments<Number>& m, const Number& shift, const Number& invstd,
+                            const Number& gamma) {
+  const auto small = [](const Number& v) {
+    return is_within(v, 0x1p-160, 0x1p160);
   };
-  return small(invstd) && small(gamma) && is_moderate(shift) && m.most_d < 0x1p160 && m.most_w < 0x1p160 &&
-         std::isfinite(m.ww[0]) && std::isfinite(m.dd[0]);
+  const Number most = Number(0x1p160);
+  const Number infinite = Number(std::numeric_limits<double>::infinity());
+  return every(small(invstd), small(gamma), is_moderate(shift), m.most_d < most, m.most_w < most,
+               m.ww < infinite, m.dd < infinite);
 }
 
 /// dx = slope d + weight dy + constant.
-inline std::optional<Line> backward_line(const Moments& m, std::int64_t n, double shift, double invstd,
-                                         double gamma, double scale = 1) {
-  if (!is_usable(m, shift, invstd, gamma))
-    return std::nullopt;
-  const GradientSums s = gradient_sums(m, n, true);
-  const auto count = static_cast<double>(n);
-  Line line;
+template <class Number>
+Drawn<Number> backward_line(const GradientMoments<Number>& m, const GradientErrors<Number>& errors, double n,
+                            const Number& shift, const Number& invstd, const Number& gamma,
+                            double scale = 1) {
+  using std::abs;
+  LineOf<Number> line;
   line.shift = shift;
   line.weight = gamma * invstd;
-  const double cube = line.weight * (invstd * invstd);
-  line.slope = -(cube * (s.dot.hi / count));
-  line.constant = -(line.weight * (s.sum.hi / count));
-  line.error_0 = std::abs(line.weight) * s.sum_error / count + 7 * unit * std::abs(line.constant);
-  line.error_own = std::abs(cube) * s.dot_error / count + 9 * unit * std::abs(line.slope);
-  line.error_w = 4 * unit * std::abs(line.weight);
-  finish(line, m.most_d, m.most_w, scale);
-  return line;
+  const Number cube = line.weight * (invstd * invstd);
+  line.slope = -(cube * (m.dot / n));
+  line.constant = -(line.weight * (m.sum / n));
+  line.error_0 = abs(line.weight) * errors.sum / n + 7 * unit * abs(line.constant);
+  line.error_own = abs(cube) * errors.dot / n + 9 * unit * abs(line.slope);
+  line.error_w = 4 * unit * abs(line.weight);
+  finish(line, m.most_d, m.most_w, 3, scale);
+  return {line, is_usable(m, shift, invstd, gamma)};
 }
 
-inline std::optional<Form> backward_form(const Moments& m, std::int64_t n, double shift, double invstd,
-                                         double gamma, double scale = 1) {
-  if (!is_usable(m, shift, invstd, gamma))
-    return std::nullopt;
-  const GradientSums s = gradient_sums(m, n, false);
-  const DoubleDouble count(static_cast<double>(n));
-  const DoubleDouble weight = two_product(gamma, invstd);
-  const DoubleDouble cube = weight * two_product(invstd, invstd);
-  const DoubleDouble slope = -(cube * (s.dot / count));
-  const DoubleDouble constant = -(weight * (s.sum / count));
-  Form form;
-  form.shift = shift;
-  form.hi[0] = constant.hi, form.lo[0] = constant.lo;
-  form.hi[1] = slope.hi, form.lo[1] = slope.lo;
-  form.hi[2] = weight.hi, form.lo[2] = weight.lo;
-  const double over = scale * 1.01 / static_cast<double>(n);
-  form.error[0] = over * std::abs(weight.hi) * s.sum_error +
-                  scale * (form_error * std::abs(constant.hi) + underflow_error);
-  form.error[1] = over * std::abs(cube.hi) * s.dot_error + scale * form_error * std::abs(slope.hi);
-  form.error[2] = scale * form_error * std::abs(weight.hi);
-  return form;
+/// dbeta, and dgamma.
+template <class Number>
+Bounded<Number> plain_dbeta(const GradientMoments<Number>& m, const GradientErrors<Number>& errors) {
+  using std::abs;
+  return {m.sum, 1.001 * (errors.sum + unit * abs(m.sum)) + underflow_error};
+}
+template <class Number>
+Bounded<Number> plain_dgamma(const GradientMoments<Number>& m, const GradientErrors<Number>& errors,
+                             const Number& invstd) {
+  using std::abs;
+  const Number value = m.dot * invstd;
+  return {value, 1.001 * (abs(invstd) * errors.dot + 2 * unit * abs(value)) + underflow_error};
 }
 
 }  // namespace normproof::reference

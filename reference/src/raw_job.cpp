@@ -59,6 +59,20 @@ bool RawJob::put(void* to, std::int64_t c, const std::optional<Enclosed>& value)
   return r.certain;
 }
 
+void RawJob::put(void* to, const BoundedColumns& values, std::int64_t* told) const {
+  if (to != nullptr)
+    stats_.put_all(stats_grid_, values.value, values.error, t_.shape.channels, to, told);
+}
+
+Padded<double> RawJob::stats_or(const void* from, double otherwise) const {
+  Padded<double> values(t_.shape.channels);
+  if (from == nullptr)
+    std::fill_n(values.begin(), t_.shape.channels, otherwise);
+  else
+    stats_.load_all(from, t_.shape.channels, values.begin());
+  return values;
+}
+
 // --- sums ---
 
 /// A number near the mean, of a few values; 0, which costs nothing, where that is near enough.
@@ -107,8 +121,7 @@ void RawJob::know_precisely(std::int64_t c, const Channel& v, Known& known) cons
 void RawJob::channel(std::int64_t c, const Channel& v, int thread) {
   Space& space = spaces_[static_cast<std::size_t>(thread)];
   CertifiedEffort& effort = efforts_[static_cast<std::size_t>(thread)];
-  space.open.resize(static_cast<std::size_t>(n_));
-  std::int64_t* open = space.open.data();
+  std::int64_t* const open = space.open.room(n_);
   Known known;
   std::int64_t left = n_;
   if (!grid_.wide) {
@@ -273,69 +286,63 @@ void RawJob::gather_and_solve(std::int64_t first, std::int64_t count, int thread
 
 namespace {
 
-/// Per-channel numbers, padded for the vectors.
 template <class Number>
-class Padded {
-public:
-  Padded(std::int64_t channels, std::size_t members)
-      : size_(
-            static_cast<std::size_t>((channels + 2 * column_padding - 1) / column_padding * column_padding)),
-        values_(size_ * members) {}
-  Number* member(std::size_t k) { return values_.data() + k * size_; }
-
-private:
-  std::size_t size_;
-  std::vector<Number> values_;
-};
-
-/// The lines of all channels as the first test reads them.
-template <class Number>
-class PaddedLines {
-public:
-  explicit PaddedLines(std::int64_t channels) : values_(channels, 5) {}
-  void put(std::int64_t c, const Line& line, double error) {
-    const double members[] = {line.shift, line.slope, line.weight, line.constant - error,
-                              line.constant + error};
-    for (std::size_t k = 0; k < 5; ++k)
-      values_.member(k)[c] = static_cast<Number>(members[k]);
-  }
-  LineArrays<Number> arrays() {
-    return {values_.member(0), values_.member(1), values_.member(2), values_.member(3), values_.member(4)};
-  }
-
-private:
-  Padded<Number> values_;
-};
+LineArrays<Number> line_arrays(Padded<Number>& lines) {
+  return {lines.member(0), lines.member(1), lines.member(2), lines.member(3), lines.member(4)};
+}
 
 /// The sums of all channels over some of the rows.
 class ColumnSums {
 public:
-  explicit ColumnSums(std::int64_t channels) : values_(channels, 12) {}
-  ColumnMoments members() {
-    const auto pair = [&](std::size_t k) {
-      return std::array{values_.member(k), values_.member(k + 1)};
-    };
-    const auto d = pair(0), dd = pair(2), w = pair(4), wd = pair(6), ww = pair(8);
-    return {{d[0], d[1]},   {dd[0], dd[1]},     {w[0], w[1]},      {wd[0], wd[1]},
-            {ww[0], ww[1]}, values_.member(10), values_.member(11)};
+  ColumnSums(std::int64_t channels, bool weighted)
+      : channels_(channels),
+        members_(weighted ? 12 : 5),
+        values_(channels, members_) {
+    for (std::size_t k = 0; k < members_; ++k)
+      std::fill_n(values_.member(k), channels, 0.0);
   }
-  void add_to(std::int64_t c, Moments& to) {
-    double* const sums[] = {to.d, to.dd, to.w, to.wd, to.ww};
-    for (std::size_t k = 0; k < 5; ++k) {
-      const double hi = values_.member(2 * k)[c];
-      if (hi == 0 && values_.member(2 * k + 1)[c] == 0)
-        continue;
-      const DoubleDouble own = two_sum(hi, values_.member(2 * k + 1)[c]);
-      const bool first = sums[k][0] == 0 && sums[k][1] == 0;
-      const DoubleDouble total = first ? own : DoubleDouble(sums[k][0], sums[k][1]) + own;
-      sums[k][0] = total.hi;
-      sums[k][1] = total.lo;
-    }
-    to.most_d = std::max(to.most_d, values_.member(10)[c]);
-    to.most_w = std::max(to.most_w, values_.member(11)[c]);
+  ColumnMoments members() {
+    const auto at = [&](std::size_t k) {
+      return k < members_ ? values_.member(k) : nullptr;
+    };
+    return {{at(0), at(1)}, {at(2), at(3)}, {at(5), at(6)}, {at(7), at(8)}, {at(9), at(10)}, at(4), at(11)};
+  }
+  /// One more hi + lo of every sum: exact but for two roundings of lo.
+  void add(ColumnSums& others) {
+    ColumnMoments own = members();
+    const ColumnMoments more = others.members();
+    const auto join = [&](double* const* to, const double* const* from) {
+      for (std::int64_t c = 0; to[0] != nullptr && c < channels_; ++c) {
+        const DoubleDouble total = two_sum(to[0][c], from[0][c]);
+        to[0][c] = total.hi;
+        to[1][c] += from[1][c] + total.lo;
+      }
+    };
+    const auto raise = [&](double* to, const double* from) {
+      for (std::int64_t c = 0; to != nullptr && c < channels_; ++c)
+        to[c] = std::max(to[c], from[c]);
+    };
+    join(own.d, more.d), join(own.dd, more.dd);
+    join(own.w, more.w), join(own.wd, more.wd), join(own.ww, more.ww);
+    raise(own.most_d, more.most_d), raise(own.most_w, more.most_w);
+  }
+  Moments of(std::int64_t c) {
+    const ColumnMoments all = members();
+    Moments m;
+    const auto pick = [&](double(&to)[2], double* const* from) {
+      for (std::size_t part = 0; part < 2 && from[part] != nullptr; ++part)
+        to[part] = from[part][c];
+    };
+    pick(m.d, all.d), pick(m.dd, all.dd);
+    pick(m.w, all.w), pick(m.wd, all.wd), pick(m.ww, all.ww);
+    m.most_d = all.most_d[c];
+    m.most_w = all.most_w == nullptr ? 0 : all.most_w[c];
+    return m;
   }
 
 private:
+  std::int64_t channels_;
+  std::size_t members_;
   Padded<double> values_;
 };
 
@@ -361,69 +368,54 @@ void RawJob::by_columns() {
                          shifts, to.members());
   };
 
-  Padded<double> shift(channels, 1);
-  double* const shifts = shift.member(0);
-  PaddedLines<double> lines(channels);
-  PaddedLines<float> float_lines(bytes == 2 ? channels : 0);
-  if (shift_of(0)) {
-    for (std::int64_t c = 0; c < channels; ++c)
-      shifts[c] = *shift_of(c);
-  } else {
-    ColumnSums first(channels);
+  Padded<double> shift = stats_or(given_shifts(), 0);
+  double* const shifts = shift.begin();
+  if (given_shifts() == nullptr) {
+    ColumnSums first(channels, t_.w != nullptr);
     const std::int64_t rows = std::min(n_, fold_rows);
     sum(0, rows, shifts, first);
     for (std::int64_t c = 0; c < channels; ++c) {
-      const double mean = first.members().d[0][c] / static_cast<double>(rows);
-      shifts[c] = std::abs(mean) < 0x1p300 ? as_shift(mean) : 0;
+      const ColumnMoments sums = first.members();
+      const double mean = sums.d[0][c] / static_cast<double>(rows);
+      const double square = sums.dd[0][c] / static_cast<double>(rows);
+      const bool near = bytes == 2 && mean * mean < 0.8 * square;  // 0 costs float no rounding
+      shifts[c] = !near && std::abs(mean) < 0x1p300 ? as_shift(mean) : 0;
     }
   }
 
-  std::vector<ColumnSums> sums(static_cast<std::size_t>(threads), ColumnSums(channels));
+  std::vector<ColumnSums> sums;
+  for (int k = 0; k < threads; ++k)
+    sums.emplace_back(channels, t_.w != nullptr);
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
     sum(k * piece, std::min(piece, n_ - k * piece), shifts, sums[static_cast<std::size_t>(thread)]);
   });
 
-  const auto know_column = [&](std::int64_t c) {
-    Known one;
-    one.shift = shifts[c];
-    for (ColumnSums& own : sums)
-      own.add_to(c, one.moments);
-    if (std::isfinite(one.moments.dd[0]))
-      draw_usable(c, one);
-    return one;
-  };
-  enum class Told : char { no, yes, nothing_known };
-  std::vector<Told> told(static_cast<std::size_t>(channels));
-  for (std::int64_t c = 0; c < channels; ++c) {
-    const Known one = know_column(c);
-    Told& of_channel = told[static_cast<std::size_t>(c)];
-    if (!one.line) {
-      of_channel = Told::nothing_known;
-      continue;
-    }
-    of_channel = put_results(c, one) ? Told::yes : Told::no;
-    lines.put(c, *one.line, one.line->error);
-    if (bytes == 2)
-      float_lines.put(c, *one.line, one.line->float_error);
-  }
+  ColumnSums& all_sums = sums.front();
+  for (std::size_t k = 1; k < sums.size(); ++k)
+    all_sums.add(sums[k]);
+  Padded<double> lines(channels, 5);
+  Padded<float> float_lines(bytes == 2 ? channels : 0, 5);
+  Padded<std::int64_t> usable(channels), told(channels);
+  const DrawnColumns drawn{{line_arrays(lines), bytes == 2 ? line_arrays(float_lines) : LineArrays<float>{}},
+                           usable.begin()};
+  std::fill_n(told.begin(), channels, -1);
+  draw_columns({shifts, all_sums.members()}, drawn, told.begin());
 
   struct Open {
     std::int64_t channel, row;
   };
   std::vector<std::vector<Open>> open(static_cast<std::size_t>(threads));
-  const Lines table{lines.arrays(), float_lines.arrays()};
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {
-    std::vector<std::int64_t>& doubtful = spaces_[static_cast<std::size_t>(thread)].open;
-    doubtful.resize(static_cast<std::size_t>(channels * piece));
+    std::int64_t* const doubtful = spaces_[static_cast<std::size_t>(thread)].open.room(channels * piece);
     // Backwards: the end of the last pass is still in the cache.
     const std::int64_t first = (pieces - 1 - k) * piece;
     const std::int64_t end = std::min(first + piece, n_);
     char* y = y_places_.channel(t_.y, 0) + first * out * bytes;
     const std::int64_t left =
         data_.column_elements(row_of(x_places_, t_.x, first), row_of(w_places_, t_.w, first), end - first, in,
-                              y, out, channels, table, doubtful.data());
+                              y, out, channels, drawn.lines, doubtful);
     for (std::int64_t i = 0; i < left; ++i) {
-      const std::int64_t at = doubtful[static_cast<std::size_t>(i)];
+      const std::int64_t at = doubtful[i];
       open[static_cast<std::size_t>(thread)].push_back({at % channels, first + at / channels});
     }
   });
@@ -431,14 +423,20 @@ void RawJob::by_columns() {
   // What is left, channel by channel; most have nothing.
   std::map<std::int64_t, std::vector<std::int64_t>> rows_of;
   for (std::int64_t c = 0; c < channels; ++c)
-    if (told[static_cast<std::size_t>(c)] != Told::yes)
+    if ((usable.begin()[c] & told.begin()[c]) == 0)
       rows_of[c];
   for (const auto& own : open)
     for (const Open& o : own)
       rows_of[o.channel].push_back(o.row);
   std::vector<Unsettled> doubtful;
-  for (auto& [c, rows] : rows_of)
-    doubtful.push_back({c, &rows, told[static_cast<std::size_t>(c)] == Told::yes, know_column(c)});
+  for (auto& [c, rows] : rows_of) {
+    Known known;
+    known.shift = shifts[c];
+    known.moments = all_sums.of(c);
+    if (usable.begin()[c] != 0)
+      draw_usable(c, known);
+    doubtful.push_back({c, &rows, told.begin()[c] != 0, known});
+  }
   in_parallel(static_cast<std::int64_t>(doubtful.size()), t_.threads, [&](std::int64_t k, int thread) {
     Unsettled& one = doubtful[static_cast<std::size_t>(k)];
     if (!one.known.line) {  // from the start, with a better shift

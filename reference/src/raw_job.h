@@ -5,13 +5,15 @@
 // gathered into runs, a cache line of channels at a time.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
-#include "line.h"
+#include "form.h"
 #include "normproof/reference/certified.h"
 #include "raw_view.h"
 
@@ -26,6 +28,26 @@ struct RawTensors {
   const void* w;
   void* y;
   int threads;
+};
+
+/// Per-channel numbers by the member, padded with zeros for the vectors; the numbers are not set.
+template <class Number>
+class Padded {
+public:
+  explicit Padded(std::int64_t channels, std::size_t members = 1)
+      : size_(
+            static_cast<std::size_t>((channels + 2 * column_padding - 1) / column_padding * column_padding)),
+        values_(std::make_unique_for_overwrite<Number[]>(size_ * members)) {
+    for (std::size_t k = 0; k < members; ++k)
+      std::fill(member(k) + channels, member(k) + size_, Number(0));
+  }
+  Number* member(std::size_t k) { return values_.get() + k * size_; }
+  Number* begin() { return values_.get(); }
+  BoundedColumns bounded(std::size_t k) { return {member(k), member(k + 1)}; }
+
+private:
+  std::size_t size_;
+  std::unique_ptr<Number[]> values_;
 };
 
 /// What is known of a channel so far.
@@ -52,12 +74,21 @@ protected:
     std::vector<double> x, w;
   };
 
-  /// The shift that a channel's values are counted from; nothing: any near the mean will do, and may be
+  /// Sums of columns in double, and the shifts they count from.
+  struct Columns {
+    const double* shifts;
+    ColumnMoments moments;
+  };
+
+  /// The shifts that the channels' values are counted from; null: any near the mean will do, and may be
   /// moved.
-  virtual std::optional<double> shift_of(std::int64_t c) const = 0;
+  virtual const void* given_shifts() const = 0;
   /// The line from plain sums, the form from precise ones; none where they are not good enough.
   virtual void draw(std::int64_t c, Known& known) const = 0;
   virtual void draw_precisely(std::int64_t c, Known& known) const = 0;
+  /// The lines of all channels from plain sums, and their results; clears told[c] where put_results would say
+  /// false.
+  virtual void draw_columns(const Columns& columns, const DrawnColumns& to, std::int64_t* told) const = 0;
   /// Writes the per-channel results; false if some could not be decided from what is known.
   virtual bool put_results(std::int64_t c, const Known& known) const = 0;
   /// Decides elements, and per-channel results unless they were `told`, by truth_of's route. `put(k, value)`
@@ -68,6 +99,9 @@ protected:
   /// Rounds into a per-channel tensor; true where it is certain or not wanted.
   bool put(void* to, std::int64_t c, const std::optional<Enclosed>& value) const;
   double stat(const void* from, std::int64_t c) const { return stats_.load(from, c); }
+  /// The same of all channels.
+  void put(void* to, const BoundedColumns& values, std::int64_t* told) const;
+  Padded<double> stats_or(const void* from, double otherwise) const;
 
   RawTensors t_;
   std::int64_t n_;
@@ -77,9 +111,25 @@ protected:
   const RawLanes& stats_;
 
 private:
+  /// Room for indices that nobody clears.
+  class Indices {
+  public:
+    std::int64_t* room(std::int64_t count) {
+      if (count > size_) {
+        values_ = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(count));
+        size_ = count;
+      }
+      return values_.get();
+    }
+
+  private:
+    std::unique_ptr<std::int64_t[]> values_;
+    std::int64_t size_ = 0;
+  };
   /// Scratch of one thread.
   struct Space {
-    std::vector<std::int64_t> open, left;
+    Indices open;
+    std::vector<std::int64_t> left;
     std::vector<char> x, w;
     std::vector<double> values, weights, rn, off;
   };
@@ -90,6 +140,9 @@ private:
 
   static std::int64_t place(std::int64_t i, const Rows& rows) {
     return rows.length == 1 ? i * rows.stride : i / rows.length * rows.stride + i % rows.length;
+  }
+  std::optional<double> shift_of(std::int64_t c) const {
+    return given_shifts() == nullptr ? std::nullopt : std::optional(stat(given_shifts(), c));
   }
   double near_mean(const View& x) const;
   /// A number that may be a shift: where the first test computes in float, it is a float.

@@ -34,25 +34,23 @@ struct Moments {
 /// The truth of an element in double: slope d + weight w + constant with d = x - shift, off by at most
 /// error_0 + error_d |d - centre| + error_own |d| + error_w |w|, and by `error` for each of the channel's
 /// elements.
-struct Line {
-  double shift = 0;
-  double slope = 0;
-  double weight = 0;
-  double constant = 0;
-  double centre = 0;
-  double error = 0;
-  double float_error = 0;  ///< the same where the form is evaluated in float; infinite where it cannot be
-  double error_0 = 0, error_d = 0, error_own = 0, error_w = 0;
+template <class Number>
+struct LineOf {
+  Number shift{}, slope{}, weight{}, constant{}, centre{};
+  Number error{};
+  Number float_error{};  ///< the same where the form is evaluated in float; infinite where it cannot be
+  Number error_0{}, error_d{}, error_own{}, error_w{};
 };
+using Line = LineOf<double>;
 
 /// Lines of many channels, by the member (padded): what the columns read.
 template <class Number>
 struct LineArrays {
-  const Number* shift;
-  const Number* slope;
-  const Number* weight;
-  const Number* low;   ///< constant - error (in float: - float_error)
-  const Number* high;  ///< constant + it
+  Number* shift;
+  Number* slope;
+  Number* weight;
+  Number* low;   ///< constant - error (in float: - float_error)
+  Number* high;  ///< constant + it
 };
 struct Lines {
   LineArrays<double> in_double;
@@ -69,6 +67,40 @@ struct ColumnMoments {
   double* ww[2];
   double* most_d;
   double* most_w;
+};
+
+/// What the lines of many channels are drawn from, by the member (padded).
+struct ForwardColumns {
+  std::int64_t channels;
+  double n, eps;
+  const double *shift, *gamma, *beta;
+  ColumnMoments moments;
+  const double* variance;  ///< null: of the moments. Else given, and the mean is the shift
+  /// Running statistics before the update, null for none, the new batch's weight in them, and what its
+  /// variance is multiplied by first.
+  const double *running_mean, *running_variance;
+  double momentum, unbias;
+};
+struct BackwardColumns {
+  std::int64_t channels;
+  double n;
+  const double *shift, *invstd, *gamma;
+  ColumnMoments moments;
+};
+/// What becomes of them, room for as much.
+struct DrawnColumns {
+  Lines lines;
+  std::int64_t* usable;  ///< all bits set where the line may be used, none where not
+};
+/// A result of many channels, off by at most `error`.
+struct BoundedColumns {
+  double *value, *error;
+};
+struct ForwardResults {
+  BoundedColumns mean, variance, invstd, running_mean, running_variance;
+};
+struct BackwardResults {
+  BoundedColumns dgamma, dbeta;
 };
 
 /// Runs of consecutive values: `rows` of them, each `length` long and `stride` values after the one before.
@@ -99,6 +131,10 @@ struct RawLanes {
   /// others are written. Not of f64.
   std::int64_t (*retest)(const Grid&, const void* x, const void* w, const Rows& in, void* y, const Rows& out,
                          const Line&, std::int64_t* open, std::int64_t left);
+  /// Rounds n values to the format and stores them; clears told[k] where `error` leaves one in doubt.
+  void (*put_all)(const Grid&, const double* values, const double* error, std::int64_t n, void* y,
+                  std::int64_t* told);
+  void (*load_all)(const void* x, std::int64_t n, double* to);
   /// steps_between.
   Steps (*steps)(const void* truth, const void* got, std::int64_t n);
   /// The double of a stored value, and back (of a value that the format holds).

@@ -1,5 +1,6 @@
 // The body of raw_lanes.h, on the same terms as lanes_body.h, which comes first.
 
+#include "line.h"
 #include "raw_lanes.h"
 
 #if defined(__AVX512F__) || defined(__AVX2__)
@@ -510,6 +511,10 @@ void sum_rows(const typename T::Raw* x, const typename T::Raw* w, const Rows& ro
   collect<Weighted>(folded, to);
 }
 
+template <int number>
+struct Integer {
+  static constexpr int value = number;
+};
 struct Yes {
   static constexpr bool value = true;
 };
@@ -711,44 +716,42 @@ inline Floats rounded_to_odd(Doubles v) {
   return __builtin_convertvector((Doubles)((bits & ~rest) | (cut & (rest + 1))), Floats);
 }
 
-/// What the float test of 16-bit formats leaves, in double: a vector of the test is two here. Lines: those of
-/// `at` and of at + width.
+/// Two halves of a vector of floats, without the detour through memory.
+inline Singles joined(Floats a, Floats b) {
+#if defined(__AVX512F__)
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3);
+#endif
+}
+
+/// What the float test of 16-bit formats leaves, in double: a vector of the test is two here, at x and w and
+/// whole. Lines: those of `at` and of at + width.
 template <class T, bool Weighted, class LineAt>
 inline Ends<typename T::Bits> ends_in_double(const typename T::Raw* x, const typename T::Raw* w,
-                                             std::int64_t count, const LineAt& line_at) {
-  constexpr std::size_t lanes_of_one = T::Arithmetic::lanes;
-  typename T::Raw some_x[lanes_of_one] = {}, some_w[lanes_of_one] = {};
-  for (std::size_t k = 0; k < lanes_of_one; ++k)
-    if (static_cast<std::int64_t>(k) < count) {
-      some_x[k] = x[k];
-      if constexpr (Weighted)
-        some_w[k] = w[k];
-    }
+                                             const LineAt& line_at) {
   Floats low[2], high[2];
-  Halves small[2];
   for (std::size_t half = 0; half < 2; ++half) {
     const VectorLine<Doubles> line = line_at(half * width);
     Doubles a = line.low;
     Doubles b = line.high;
     if constexpr (Weighted) {
-      const Doubles v = T::load(some_w + half * width);
+      const Doubles v = T::load(w + half * width);
       a = fma(v, line.weight, a);
       b = fma(v, line.weight, b);
     }
-    const Doubles d = T::load(some_x + half * width) - line.shift;
-    a = fma(d, line.slope, a);
-    b = fma(d, line.slope, b);
-    low[half] = rounded_to_odd(a);
-    high[half] = rounded_to_odd(b);
-    small[half] = __builtin_convertvector(magnitude(a) < all(0x1p-120), Halves);
+    const Doubles d = T::load(x + half * width) - line.shift;
+    low[half] = rounded_to_odd(fma(d, line.slope, a));
+    high[half] = rounded_to_odd(fma(d, line.slope, b));
   }
-  Singles whole_low, whole_high;
-  typename T::Bits open;
-  __builtin_memcpy(&whole_low, low, sizeof whole_low);
-  __builtin_memcpy(&whole_high, high, sizeof whole_high);
-  __builtin_memcpy(&open, small, sizeof open);
+  const Singles whole_low = joined(low[0], low[1]);
   const typename T::Bits bits = T::narrow(whole_low);
-  return {bits, (bits ^ T::narrow(whole_high)) | open};
+  constexpr std::uint32_t magnitude_of_float = 0x7fffffff;
+  constexpr std::uint32_t smallest = 7U << 23;  // 2^-120
+  const SingleBits size = (SingleBits)whole_low & magnitude_of_float;
+  return {bits, (bits ^ T::narrow(joined(high[0], high[1]))) | halved((SingleBits)(size < smallest))};
 }
 
 /// After the first test of a vector at x, left open by `differing`: the second where there is one; f(lane)
@@ -759,10 +762,19 @@ inline void after_doubt(typename T::Bits differing, const typename T::Raw* x, co
   if constexpr (T::Arithmetic::lanes == float_width) {
     if (!any_set(differing))
       return;
-    const auto again = ends_in_double<T, Weighted>(x, w, count, line_at);
-    constexpr std::int64_t whole = T::Arithmetic::lanes;
-    __builtin_memcpy(y, &again.low,
-                     sizeof(typename T::Raw) * static_cast<unsigned>(count < whole ? count : whole));
+    constexpr std::size_t whole = T::Arithmetic::lanes;
+    const auto valid = count < T::Arithmetic::lanes ? static_cast<std::size_t>(count) : whole;
+    typename T::Raw some_x[whole] = {}, some_w[whole] = {};
+    if (valid < whole)
+      for (std::size_t k = 0; k < whole; ++k)
+        if (k < valid) {
+          some_x[k] = x[k];
+          if constexpr (Weighted)
+            some_w[k] = w[k];
+        }
+    const auto again =
+        ends_in_double<T, Weighted>(valid < whole ? some_x : x, valid < whole ? some_w : w, line_at);
+    __builtin_memcpy(y, &again.low, sizeof(typename T::Raw) * valid);
     differing = again.differing;
   }
   each_set(differing, count, f);
@@ -1060,6 +1072,125 @@ void column_moments(const void* x, const void* w, std::int64_t rows, std::int64_
     sum_columns<T, false>(static_cast<const Raw*>(x), nullptr, rows, stride, channels, shifts, to);
 }
 
+// --- the lines of columns ---
+
+/// A number of line.h: a channel in each lane.
+struct Channels {
+  Doubles v{};
+  Channels() = default;
+  Channels(double one) : v(all(one)) {}  // NOLINT(google-explicit-constructor): constants of formulas
+  explicit Channels(Doubles lanes) : v(lanes) {}
+
+  friend Channels operator+(const Channels& a, const Channels& b) { return Channels(a.v + b.v); }
+  friend Channels operator-(const Channels& a, const Channels& b) { return Channels(a.v - b.v); }
+  friend Channels operator*(const Channels& a, const Channels& b) { return Channels(a.v * b.v); }
+  friend Channels operator/(const Channels& a, const Channels& b) { return Channels(a.v / b.v); }
+  friend Channels operator-(const Channels& a) { return Channels(-a.v); }
+  friend Longs operator<(const Channels& a, const Channels& b) { return (Longs)(a.v < b.v); }
+  friend Longs operator>(const Channels& a, const Channels& b) { return (Longs)(a.v > b.v); }
+  friend Longs operator>=(const Channels& a, const Channels& b) { return (Longs)(a.v >= b.v); }
+  friend Longs operator==(const Channels& a, const Channels& b) { return (Longs)(a.v == b.v); }
+  friend Channels abs(const Channels& a) { return Channels(magnitude(a.v)); }
+  friend Channels sqrt(const Channels& a) {
+#if defined(__AVX512F__)
+    return Channels(_mm512_maskz_sqrt_pd(0xff, a.v));
+#elif defined(__AVX2__)
+    return Channels(_mm256_sqrt_pd(a.v));
+#else
+    Channels r;
+    for (int k = 0; k < width; ++k)
+      r.v[k] = __builtin_sqrt(a.v[k]);
+    return r;
+#endif
+  }
+  friend Channels select(const Longs& condition, const Channels& a, const Channels& b) {
+    return Channels((Doubles)(((Longs)a.v & condition) | ((Longs)b.v & ~condition)));
+  }
+  friend Channels rounded_to_float(const Channels& a) {
+    return Channels(widened(__builtin_convertvector(a.v, Floats)));
+  }
+};
+inline Channels channels_at(const double* p, std::int64_t c) {
+  return Channels(doubles_at(p + c));
+}
+/// hi + lo rounded.
+inline Channels channels_at(double* const* sums, std::int64_t c) {
+  return channels_at(sums[0], c) + channels_at(sums[1], c);
+}
+
+template <class To>
+inline void put_at(To* p, std::int64_t c, const Channels& value) {
+  if constexpr (sizeof(To) == sizeof(double)) {
+    __builtin_memcpy(p + c, &value.v, sizeof value.v);
+  } else {
+    const Floats floats = __builtin_convertvector(value.v, Floats);
+    __builtin_memcpy(p + c, &floats, sizeof floats);
+  }
+}
+inline void put_at(const BoundedColumns& to, std::int64_t c, const Bounded<Channels>& result) {
+  put_at(to.value, c, result.value);
+  put_at(to.error, c, result.error);
+}
+template <class To>
+inline void put_at(const LineArrays<To>& to, std::int64_t c, const LineOf<Channels>& line,
+                   const Channels& error) {
+  put_at(to.shift, c, line.shift);
+  put_at(to.slope, c, line.slope);
+  put_at(to.weight, c, line.weight);
+  put_at(to.low, c, line.constant - error);
+  put_at(to.high, c, line.constant + error);
+}
+inline void put_at(const DrawnColumns& to, std::int64_t c, const Drawn<Channels>& drawn) {
+  Longs usable = drawn.usable;
+  put_at(to.lines.in_double, c, drawn.line, drawn.line.error);
+  if (to.lines.in_float.shift != nullptr) {
+    put_at(to.lines.in_float, c, drawn.line, drawn.line.float_error);
+    usable &= drawn.line.float_error < Channels(infinity);
+  }
+  __builtin_memcpy(to.usable + c, &usable, sizeof usable);
+}
+
+void forward_columns(const ForwardColumns& in, const DrawnColumns& to, const ForwardResults& results) {
+  const ForwardColumns own = in;  // the stores cannot change these
+  for (std::int64_t c = 0; c < own.channels; c += width) {
+    const Channels shift = channels_at(own.shift, c);
+    PlainStatistics<Channels> s;
+    if (own.variance != nullptr)
+      s.variance = channels_at(own.variance, c);
+    else
+      s = plain_statistics(channels_at(own.moments.d, c), channels_at(own.moments.dd, c), own.n);
+    const InverseDeviation<Channels> r = inverse_deviation(s, own.eps);
+    put_at(to, c,
+           forward_line(s, r, channels_at(own.moments.most_d, c), shift, channels_at(own.gamma, c),
+                        channels_at(own.beta, c)));
+    const Bounded<Channels> mean = plain_mean(s, shift);
+    put_at(results.mean, c, mean);
+    put_at(results.variance, c, {s.variance, s.variance_error + underflow_error});
+    put_at(results.invstd, c, plain_invstd(r));
+    if (own.running_mean == nullptr)
+      continue;
+    put_at(results.running_mean, c, plain_running(channels_at(own.running_mean, c), mean, own.momentum));
+    put_at(results.running_variance, c,
+           plain_running(channels_at(own.running_variance, c), plain_unbiased(s, own.unbias), own.momentum));
+  }
+}
+
+void backward_columns(const BackwardColumns& in, const DrawnColumns& to, const BackwardResults& results) {
+  const BackwardColumns own = in;
+  for (std::int64_t c = 0; c < own.channels; c += width) {
+    const Channels shift = channels_at(own.shift, c);
+    const Channels invstd = channels_at(own.invstd, c);
+    const ColumnMoments& sums = own.moments;
+    const GradientMoments<Channels> m{channels_at(sums.w, c),      channels_at(sums.wd, c),
+                                      channels_at(sums.ww[0], c),  channels_at(sums.dd[0], c),
+                                      channels_at(sums.most_d, c), channels_at(sums.most_w, c)};
+    const auto errors = gradient_errors(own.n, m.ww, m.dd, m.most_d, m.most_w, plain_errors);
+    put_at(to, c, backward_line(m, errors, own.n, shift, invstd, channels_at(own.gamma, c)));
+    put_at(results.dgamma, c, plain_dgamma(m, errors, invstd));
+    put_at(results.dbeta, c, plain_dbeta(m, errors));
+  }
+}
+
 template <class V, class Number>
 inline VectorLine<V> line_at(const LineArrays<Number>& lines, std::int64_t c) {
   const auto at = [&](const Number* p) {
@@ -1070,81 +1201,121 @@ inline VectorLine<V> line_at(const LineArrays<Number>& lines, std::int64_t c) {
   return {at(lines.shift), at(lines.slope), at(lines.weight), at(lines.low), at(lines.high)};
 }
 
-/// `deep` rows of all channels, a vector of channels at a time: its lines are read once for all rows, and
-/// every row is walked from end to end. Indices are row * channels + channel.
-template <class T, bool Weighted, int deep>
-inline std::int64_t elements_of_deep(const typename T::Raw* x, const typename T::Raw* w, std::int64_t in,
-                                     typename T::Raw* y, std::int64_t out, std::int64_t channels,
-                                     const Lines& lines, std::int64_t* open) {
+/// Vectors of 16-bit elements that the first test leaves open, one in ten: kept without a branch that nobody
+/// could foretell, and taken up together.
+struct Kept {
+  static constexpr int room = 120;
+  struct Place {
+    std::int64_t row, column;
+  };
+  Place places[room + 8];  // as many more are kept between two looks at is_full
+  int count = 0;
+
+  template <class Bits>
+  void keep(const Place& place, const Bits& differing) {
+    places[count] = place;
+    count += any_set(differing) ? 1 : 0;
+  }
+  bool is_full() const { return count >= room; }
+};
+
+template <class T, bool Weighted>
+std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
+                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
+                                 const Lines& all_lines, std::int64_t* open) {
   using A = typename T::Arithmetic;
   using V = typename A::Vector;
+  constexpr bool seldom = A::lanes == width;
+  const Lines lines = all_lines;  // the stores cannot change these
   const auto& first_lines = [&]() -> const auto& {
-    if constexpr (A::lanes == width)
+    if constexpr (seldom)
       return lines.in_double;
     else
       return lines.in_float;
   }();
   std::int64_t doubtful = 0;
-  const auto cell = [&](std::int64_t c, std::int64_t count) NORMPROOF_INLINE {
+  Kept kept;
+  const auto note = [&](std::int64_t row, std::int64_t c, std::int64_t count,
+                        const typename T::Bits& differing) {
+    each_set(differing, count, [&](int k) { open[doubtful++] = row * channels + c + k; });
+  };
+  const auto lines_from = [&](std::int64_t c) {
+    return [&lines, c](std::size_t k) {
+      return line_at<Doubles>(lines.in_double, c + static_cast<std::int64_t>(k));
+    };
+  };
+  const auto settle_kept = [&] {
+    if constexpr (!seldom)
+      for (int k = 0; k < kept.count; ++k) {
+        const auto [row, c] = kept.places[k];
+        const auto again = ends_in_double<T, Weighted>(x + row * in + c,
+                                                       Weighted ? w + row * in + c : nullptr, lines_from(c));
+        __builtin_memcpy(y + row * out + c, &again.low, sizeof again.low);
+        note(row, c, A::lanes, again.differing);
+      }
+    kept.count = 0;
+  };
+  // `deep` rows of a vector of channels, whose lines are read once for all.
+  const auto cell = [&](auto deep, std::int64_t first, std::int64_t c, std::int64_t count) NORMPROOF_INLINE {
+    constexpr int size = decltype(deep)::value;
     const VectorLine<V> line = line_at<V>(first_lines, c);
     const auto value = [&](const typename T::Raw* p) {
       return count >= A::lanes ? T::read(p) : read_part<T>(p, count);
     };
+    const typename T::Raw* const px = x + first * in + c;
+    const typename T::Raw* const pw = Weighted ? w + first * in + c : nullptr;
+    typename T::Raw* const py = y + first * out + c;
     const auto both = [&](std::int64_t row) {
-      return ends<T, Weighted>(value(x + row * in + c), Weighted ? value(w + row * in + c) : V{}, line.shift,
+      return ends<T, Weighted>(value(px + row * in), Weighted ? value(pw + row * in) : V{}, line.shift,
                                line.slope, line.weight, line.low, line.high);
     };
     if constexpr (Weighted) {  // the rows that come next, in the order of memory; three tensors need the help
-      prefetch<deep * A::lanes>(x + deep * in + c * deep);
-      prefetch<deep * A::lanes>(w + deep * in + c * deep);
+      prefetch<size * A::lanes>(x + (first + size) * in + c * size);
+      prefetch<size * A::lanes>(w + (first + size) * in + c * size);
     }
+    // All are read before any is written: rows a page apart would be taken for one another.
     typename T::Bits any{};
-    for (int row = 0; row < deep; ++row) {
-      const auto e = both(row);
-      any |= e.differing;
-      typename T::Raw* const to = y + row * out + c;
+    Ends<typename T::Bits> found[static_cast<std::size_t>(size)];
+    for (int row = 0; row < size; ++row)
+      any |= (found[row] = both(row)).differing;
+    for (int row = 0; row < size; ++row) {
+      typename T::Raw* const to = py + row * out;
       if (count >= A::lanes)
-        __builtin_memcpy(to, &e.low, sizeof e.low);
+        __builtin_memcpy(to, &found[row].low, sizeof found[row].low);
       else
-        __builtin_memcpy(to, &e.low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
+        __builtin_memcpy(to, &found[row].low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
     }
+    if constexpr (!seldom)
+      if (count >= A::lanes) {
+        for (int row = 0; row < size; ++row)
+          kept.keep({first + row, c}, found[row].differing);
+        return;
+      }
     if (!any_set(any)) [[likely]]
       return;
-    const auto in_double = [&](std::size_t k) {
-      return line_at<Doubles>(lines.in_double, c + static_cast<std::int64_t>(k));
-    };
-    for (int row = 0; row < deep; ++row)
-      after_doubt<T, Weighted>(both(row).differing, x + row * in + c, Weighted ? w + row * in + c : nullptr,
-                               y + row * out + c, count, in_double,
-                               [&](int k) { open[doubtful++] = row * channels + c + k; });
+    for (std::int64_t row = 0; row < size; ++row)
+      after_doubt<T, Weighted>(both(row).differing, px + row * in, Weighted ? pw + row * in : nullptr,
+                               py + row * out, count, lines_from(c),
+                               [&](int k) { open[doubtful++] = (first + row) * channels + c + k; });
   };
-  std::int64_t c = 0;
-  for (; c + A::lanes <= channels; c += A::lanes)
-    cell(c, A::lanes);
-  if (c < channels)
-    cell(c, channels - c);
-  return doubtful;
-}
-
-template <class T, bool Weighted>
-std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
-                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
-                                 const Lines& lines, std::int64_t* open) {
-  constexpr int deep = 4;
-  const Lines own = lines;  // the stores cannot change these
-  std::int64_t doubtful = 0;
-  std::int64_t row = 0;
-  const auto walk = [&](auto elements, int some) {
-    for (; row + some <= rows; row += some) {
-      const std::int64_t found = elements(x + row * in, Weighted ? w + row * in : nullptr, in, y + row * out,
-                                          out, channels, own, open + doubtful);
-      for (std::int64_t k = 0; k < found; ++k)
-        open[doubtful + k] += row * channels;
-      doubtful += found;
+  // Every row is walked from end to end.
+  const auto walk = [&](auto deep, std::int64_t first) NORMPROOF_INLINE {
+    std::int64_t c = 0;
+    for (; c + A::lanes <= channels; c += A::lanes) {
+      cell(deep, first, c, A::lanes);
+      if (kept.is_full()) [[unlikely]]
+        settle_kept();
     }
+    if (c < channels)
+      cell(deep, first, c, channels - c);
   };
-  walk(elements_of_deep<T, Weighted, deep>, deep);
-  walk(elements_of_deep<T, Weighted, 1>, 1);
+  constexpr int deep = 4;
+  std::int64_t row = 0;
+  for (; row + deep <= rows; row += deep)
+    walk(Integer<deep>{}, row);
+  for (; row < rows; ++row)
+    walk(Integer<1>{}, row);
+  settle_kept();
   return doubtful;
 }
 
@@ -1230,6 +1401,29 @@ void store(void* y, std::int64_t place, double value) {
   __builtin_memcpy(static_cast<typename T::Raw*>(y) + place, &bits, sizeof(typename T::Raw));
 }
 
+template <class T>
+void load_all(const void* x, std::int64_t n, double* to) {
+  for (std::int64_t k = 0; k < n; ++k)
+    to[k] = load<T>(x, k);
+}
+template <class T>
+void put_all(const Grid& grid, const double* values, const double* error, std::int64_t n, void* y,
+             std::int64_t* told) {
+  constexpr bool wide = sizeof(typename T::Raw) == sizeof(double);
+  const Grid g = grid;
+  for (std::int64_t first = 0; first < n; first += block) {
+    const std::int64_t count = n - first < block ? n - first : block;
+    double rn[block];
+    for (std::int64_t k = 0; k < count; ++k) {
+      const Decided one = decided<wide>(g, values[first + k], 0, error[first + k], 0.25);
+      rn[k] = one.rn;
+      told[first + k] &= one.certain ? -1 : 0;
+    }
+    for (std::int64_t k = 0; k < count; ++k)
+      store<T>(y, first + k, rn[k]);
+  }
+}
+
 // --- the second test ---
 
 inline std::int64_t place_of(std::int64_t i, const Rows& rows) {
@@ -1269,6 +1463,8 @@ constexpr RawLanes raw_table() {
           column_moments<T>,
           column_elements<T>,
           sizeof(typename T::Raw) == sizeof(double) ? nullptr : retest<T>,
+          put_all<T>,
+          load_all<T>,
           steps<T>,
           load<T>,
           store<T>};
@@ -1282,7 +1478,15 @@ static constexpr RawLanes raw_tables[4]{raw_table<OfF64>(), raw_table<OfF32>(), 
 #define NORMPROOF_TEXT_OF(name) #name
 #define NORMPROOF_TEXT(name) NORMPROOF_TEXT_OF(name)
 extern const Lanes table;
-const Lanes table{
-    NORMPROOF_TEXT(NORMPROOF_LANES), raw_tables, decide, round, decide_all, extent, representable, read};
+const Lanes table{NORMPROOF_TEXT(NORMPROOF_LANES),
+                  raw_tables,
+                  decide,
+                  round,
+                  decide_all,
+                  extent,
+                  forward_columns,
+                  backward_columns,
+                  representable,
+                  read};
 
 }  // namespace normproof::reference::NORMPROOF_LANES

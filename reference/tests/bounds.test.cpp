@@ -1,5 +1,6 @@
 // Every bound of spec/bounds/certified.md is held against thousands of bits on data made for it: it is never
 // exceeded, and a fourth of it would be.
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -12,8 +13,8 @@
 #define NORMPROOF_LANES under_test
 #include "arbiter.h"
 #include "cases.h"
+#include "form.h"
 #include "lanes_body.h"
-#include "line.h"
 #include "raw_lanes_body.h"
 #include "real.h"
 
@@ -247,6 +248,11 @@ double float_slope_share(Numbers& numbers) {
       s, {any_double(numbers, -1, 1), 0, numbers.number(f32, -1, 1), numbers.number(bf16, -2, 2)}, {},
       s.variance.hi, true);
 }
+double float_unshifted_share(Numbers& numbers) {
+  const Statistics s = exact_variance(numbers);
+  return forward_share(s, {any_double(numbers, -1, 1), 0, 0, numbers.number(bf16, -2, 2)}, {}, s.variance.hi,
+                       true);
+}
 double float_constant_share(Numbers& numbers) {
   const Statistics s = exact_variance(numbers);
   return forward_share(s, {0x1p-60 * any_double(numbers, 0, 0), any_double(numbers, -1, 1), 0, 1}, {},
@@ -320,6 +326,46 @@ double uncertain_sum_share(Numbers& numbers) {
 }
 double uncertain_dot_share(Numbers& numbers) {
   return backward_share(numbers, {{}, {}, 1}, any_double(numbers, -2, 2), 0, 0, 1);
+}
+
+// --- results in double ---
+
+/// Of a result of exact numbers: its roundings.
+double result_share(const Bounded<double>& result, const Precise& truth) {
+  return ratio(Precise(result.value), truth, result.error);
+}
+double plain_mean_share(Numbers& numbers) {
+  PlainStatistics<double> s;
+  s.mean = any_double(numbers, -3, 3);
+  const double shift = any_double(numbers, -3, 3);
+  return result_share(plain_mean(s, shift), Precise(shift) + s.mean);
+}
+double plain_invstd_share(Numbers& numbers) {
+  PlainStatistics<double> s;
+  s.variance = std::abs(any_double(numbers, -2, 2));
+  const double eps = std::abs(any_double(numbers, -4, 0));
+  return result_share(plain_invstd(inverse_deviation(s, eps)), 1 / sqrt(Precise(Precise(s.variance) + eps)));
+}
+double plain_running_share(Numbers& numbers) {
+  const double old = any_double(numbers, -1, 1);
+  const double weight = std::abs(any_double(numbers, -3, -1));
+  const double fed = any_double(numbers, -1, 1);
+  return result_share(plain_running(old, {fed, 0}, weight),
+                      (1 - Precise(weight)) * old + Precise(weight) * fed);
+}
+double plain_unbiased_share(Numbers& numbers) {
+  PlainStatistics<double> s;
+  s.variance = std::abs(any_double(numbers, -2, 2));
+  const auto n = static_cast<double>(numbers.integer(2, 1000));
+  return result_share(plain_unbiased(s, n / (n - 1)), Precise(s.variance) * n / (n - 1));
+}
+double plain_gradient_share(Numbers& numbers, bool of_gamma) {
+  const DoubleDouble sum = any_pair(numbers, -2, 2);
+  Moments m;
+  m.w[0] = m.wd[0] = sum.hi, m.w[1] = m.wd[1] = sum.lo;
+  const double r = std::abs(any_double(numbers, -1, 1));
+  return of_gamma ? result_share(plain_dgamma(in_double(m), {0, 0}, r), precise(sum) * r)
+                  : result_share(plain_dbeta(in_double(m), {0, 0}), precise(sum));
 }
 
 // --- double-doubles ---
@@ -460,6 +506,7 @@ const std::vector<Row>& rows() {
       {"line: err_m", 100, uncertain_mean_share},
       {"line: err_v", 100, uncertain_variance_share},
       {"line in float: slope", 20000, float_slope_share},
+      {"line in float: slope, no shift", 20000, float_unshifted_share},
       {"line in float: constant", 2000, float_constant_share},
       {"line in float: underflow", 2000, float_underflow_share},
       {"line of dx: c1", 20000, dx_slope_share},
@@ -467,6 +514,18 @@ const std::vector<Row>& rows() {
       {"line of dx: c2", 20000, dx_weight_share},
       {"line of dx: err_G", 100, uncertain_sum_share},
       {"line of dx: err_D", 100, uncertain_dot_share},
+      {"mean in double", 20000, plain_mean_share},
+      {"invstd in double", 20000, plain_invstd_share},
+      {"running statistic in double", 20000, plain_running_share},
+      {"unbiased variance in double", 20000, plain_unbiased_share},
+      {"dbeta in double", 20000,
+       [](Numbers& r) {
+         return plain_gradient_share(r, false);
+       }},
+      {"dgamma in double", 20000,
+       [](Numbers& r) {
+         return plain_gradient_share(r, true);
+       }},
       {"double-double: product", 40000, product_share},
       {"double-double: sum", 40000, sum_share},
       {"double-double: quotient", 20000, quotient_share},
@@ -565,6 +624,137 @@ TEST(Sums, KeepTheirBoundsInRowsAndColumnsOnEveryInstructionSet) {
       };
       check(columns(nullptr), columns(many_w.data()), plain_errors, plain_errors);
     }
+}
+
+// --- columns ---
+
+/// `members` numbers of each of 16 channels.
+class Numbered {
+public:
+  explicit Numbered(std::size_t members) : values_(16 * members) {}
+  double* at(std::size_t k) { return values_.data() + 16 * k; }
+  BoundedColumns bounded(std::size_t k) { return {at(k), at(k + 1)}; }
+
+private:
+  std::vector<double> values_;
+};
+
+/// A line and results as the arrays of columns hold them, their bits in a row.
+struct Written {
+  std::vector<double> numbers;
+  std::vector<float> floats;
+  bool usable;
+
+  void put(const Line& line) {
+    for (const double v :
+         {line.shift, line.slope, line.weight, line.constant - line.error, line.constant + line.error}) {
+      numbers.push_back(v);
+    }
+    for (const double v : {line.shift, line.slope, line.weight, line.constant - line.float_error,
+                           line.constant + line.float_error})
+      floats.push_back(static_cast<float>(v));
+  }
+  void put(const Bounded<double>& result) { numbers.insert(numbers.end(), {result.value, result.error}); }
+  bool operator==(const Written& o) const {
+    return usable == o.usable && (!usable || (numbers == o.numbers && floats == o.floats));
+  }
+};
+
+TEST(Columns, HaveTheLinesAndResultsOfSingleChannelsOnEveryInstructionSet) {
+  Numbers numbers(48);
+  int unusable = 0;
+  for (const Lanes* const* table = all_lanes(); *table != nullptr; ++table)
+    for (int round = 0; round < 400; ++round) {
+      constexpr std::int64_t channels = 11;
+      Numbered in(20), out(15);
+      std::vector<float> floats(5 * 16);
+      std::vector<std::int64_t> usable(16);
+      for (std::size_t k = 0; k < 20; ++k)
+        for (std::int64_t c = 0; c < channels; ++c)
+          in.at(k)[c] = numbers.number(k == 0 ? f32 : f64, -2, 2) * (k % 2 == 1 && k < 10 ? 0x1p-52 : 1);
+      const auto size = [&](std::size_t k) {
+        for (std::int64_t c = 0; c < channels; ++c)
+          in.at(k)[c] = std::abs(in.at(k)[c]);
+        return in.at(k);
+      };
+      const auto pair = [&](std::size_t k) {
+        return std::array{in.at(k), in.at(k + 1)};
+      };
+      const auto d = pair(0), dd = pair(2), w = pair(4), wd = pair(6), ww = pair(8);
+      size(2), size(8);
+      const ColumnMoments sums{{d[0], d[1]},   {dd[0], dd[1]}, {w[0], w[1]}, {wd[0], wd[1]},
+                               {ww[0], ww[1]}, size(10),       size(11)};
+      const bool given = round % 4 == 3;
+      const bool updates = round % 4 != 0;
+      const auto n = static_cast<double>(numbers.integer(2, 1000));
+      const double eps = std::ldexp(1.0, static_cast<int>(-numbers.integer(1, 20)));
+      const double momentum = std::abs(any_double(numbers, -3, -1));
+      const double* const shift = in.at(12);
+      const double* const gamma = in.at(13);
+      const double* const beta = in.at(14);
+      const double* const variance = size(15);
+      const double* const old_mean = in.at(16);
+      const double* const old_variance = size(17);
+      const double* const invstd = size(18);
+      if (round % 5 == 0)
+        in.at(13)[0] = std::numeric_limits<double>::infinity();
+      const Lines lines{
+          {out.at(0), out.at(1), out.at(2), out.at(3), out.at(4)},
+          {floats.data(), floats.data() + 16, floats.data() + 32, floats.data() + 48, floats.data() + 64}};
+      const bool backward = round % 2 == 0;
+      if (backward)
+        (*table)->backward_columns({channels, n, shift, invstd, gamma, sums}, {lines, usable.data()},
+                                   {out.bounded(5), out.bounded(7)});
+      else
+        (*table)->forward_columns(
+            {channels, n, eps, shift, gamma, beta, sums, given ? variance : nullptr,
+             updates ? old_mean : nullptr, old_variance, momentum, n / (n - 1)},
+            {lines, usable.data()},
+            {out.bounded(5), out.bounded(7), out.bounded(9), out.bounded(11), out.bounded(13)});
+      for (std::int64_t c = 0; c < channels; ++c) {
+        Written want, got;
+        const auto use = [&](const auto& drawn) {
+          want.put(drawn.line);
+          want.usable = drawn.usable && drawn.line.float_error < std::numeric_limits<double>::infinity();
+        };
+        const auto both = [&](double* const* pair_of) {
+          return pair_of[0][c] + pair_of[1][c];
+        };
+        std::size_t results = 4;
+        if (backward) {
+          const GradientMoments<double> m{both(sums.w),  both(sums.wd),  sums.ww[0][c],
+                                          sums.dd[0][c], sums.most_d[c], sums.most_w[c]};
+          const auto errors = gradient_errors(n, m.ww, m.dd, m.most_d, m.most_w, plain_errors);
+          use(backward_line(m, errors, n, shift[c], invstd[c], gamma[c]));
+          want.put(plain_dgamma(m, errors, invstd[c]));
+          want.put(plain_dbeta(m, errors));
+        } else {
+          PlainStatistics<double> s;
+          s.variance = variance[c];
+          if (!given)
+            s = plain_statistics(both(sums.d), both(sums.dd), n);
+          const auto r = inverse_deviation(s, eps);
+          use(forward_line(s, r, sums.most_d[c], shift[c], gamma[c], beta[c]));
+          want.put(plain_mean(s, shift[c]));
+          want.put(Bounded<double>{s.variance, s.variance_error + underflow_error});
+          want.put(plain_invstd(r));
+          results = 6;
+          if (updates) {
+            want.put(plain_running(old_mean[c], plain_mean(s, shift[c]), momentum));
+            want.put(plain_running(old_variance[c], plain_unbiased(s, n / (n - 1)), momentum));
+            results = 10;
+          }
+        }
+        for (std::size_t k = 0; k < 5 + results; ++k)
+          got.numbers.push_back(out.at(k)[c]);
+        for (std::size_t k = 0; k < 5; ++k)
+          got.floats.push_back(floats[16 * k + static_cast<std::size_t>(c)]);
+        got.usable = usable[static_cast<std::size_t>(c)] != 0;
+        unusable += got.usable ? 0 : 1;
+        ASSERT_TRUE(got == want) << (*table)->name << " round " << round << " channel " << c;
+      }
+    }
+  EXPECT_GT(unusable, 100);
 }
 
 // --- what a wrong bound does to results ---

@@ -11,7 +11,7 @@
 
 #include <gtest/gtest.h>
 
-#include "line.h"
+#include "form.h"
 #include "normproof/reference/certified.h"
 #include "normproof/reference/truth.h"
 #include "random_cases.h"
