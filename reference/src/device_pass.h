@@ -25,6 +25,9 @@ enum class Stage : std::uint8_t {
   probe,     ///< the arithmetic itself
 };
 
+/// Of the neighbours in space that a thread reads at once, where every tensor has them side by side and
+/// aligned.
+inline constexpr int pack_bytes = 16;
 /// Partial sums in one: the depth of the tree that joins them, against its levels.
 inline constexpr std::int64_t join_width = 16;
 /// What a level of it counts in the bound of the sums, in additions.
@@ -47,10 +50,12 @@ struct DeviceSums {
 struct StageArguments {
   std::int64_t channels, plane;
   std::int64_t n;  ///< values of a channel
-  /// Threads of a channel in sums and elements, each with every parts-th value; neighbours in the order of
-  /// threads are neighbours in the channel or, `across`, in the channels: whichever lie side by side.
+  /// Threads of a channel in sums and elements, each with every parts-th value (packed: pack). Neighbours in
+  /// the order of threads are neighbours in the channel or, `across`, in the channels: whichever lie side by
+  /// side.
   std::int64_t parts;
   bool across;
+  bool packed;
   DeviceTensor x, w, y;  ///< w.start is null in the forward passes
   Grid grid;
 

@@ -88,22 +88,31 @@ using StoredBf16 = StoredShort<Bf16Parts>;
 
 // --- walks ---
 
-/// Values first, first + step, ... of a channel, and their places in up to two tensors.
+/// Neighbours that are read and written at once, where they lie so.
+template <class Bits, int width>
+struct alignas(sizeof(Bits) * static_cast<std::size_t>(width)) Pack {
+  Bits value[static_cast<std::size_t>(width)];
+};
+
+/// The share of a thread in a channel: packs of `width` values, as many threads' packs apart.
+template <int width>
 struct Walk {
-  std::int64_t left;   ///< values still to come
-  std::int64_t place;  ///< of the next one, in the channel
+  std::int64_t channel;
+  std::int64_t place;  ///< of the next pack, in the channel
   std::int64_t step;
-  std::int64_t plane, at;  ///< at: of the next one, in space
+  std::int64_t left;       ///< packs still to come
+  std::int64_t plane, at;  ///< at: of the next pack, in space
   std::int64_t step_at;
 
-  NORMPROOF_HOST_DEVICE Walk(const StageArguments& a, std::int64_t first)
-      : left((a.n - first + a.parts - 1) / a.parts),
-        place(first),
-        step(a.parts),
+  NORMPROOF_HOST_DEVICE Walk(const StageArguments& a, std::int64_t thread)
+      : channel(a.across ? thread % a.channels : thread / a.parts),
+        place((a.across ? thread / a.channels : thread % a.parts) * width),
+        step(a.parts * width),
+        left((a.n - place + step - 1) / step),
         plane(a.plane),
-        at(first % a.plane),
-        step_at(a.parts % a.plane) {}
-  /// Whether the next value lies a batch further than step would have it.
+        at(place % plane),
+        step_at(step % plane) {}
+  /// Whether the next pack is a batch further than a step in space would have it.
   NORMPROOF_HOST_DEVICE bool next() {
     --left;
     place += step;
@@ -114,35 +123,30 @@ struct Walk {
   }
 };
 /// Of one tensor, beside a Walk.
-template <class Bits>
+template <class Bits, int width>
 struct Cursor {
   Bits* now;
   std::int64_t step, wrap;
 
-  NORMPROOF_HOST_DEVICE Cursor(const DeviceTensor& t, const StageArguments& a, std::int64_t c,
-                               std::int64_t first)
-      : now(static_cast<Bits*>(t.start) + c * t.channel + first / a.plane * t.batch +
-            first % a.plane * t.space),
-        step(a.parts / a.plane * t.batch + a.parts % a.plane * t.space),
-        wrap(t.batch - a.plane * t.space) {}
+  NORMPROOF_HOST_DEVICE Cursor(const DeviceTensor& t, const Walk<width>& walk)
+      : now(static_cast<Bits*>(t.start) + walk.channel * t.channel + walk.place / walk.plane * t.batch +
+            walk.at * t.space),
+        step(walk.step / walk.plane * t.batch + walk.step_at * t.space),
+        wrap(t.batch - walk.plane * t.space) {}
+  NORMPROOF_HOST_DEVICE Pack<Bits, width> load() const {
+    return *reinterpret_cast<const Pack<Bits, width>*>(now);
+  }
   NORMPROOF_HOST_DEVICE void next(bool wraps) { now += step + (wraps ? wrap : 0); }
 };
+/// Packs that a thread asks for before it needs the first of them.
+template <int width>
+constexpr int at_once = width == 1 ? 4 : width > 4 ? 1 : 2;
+
 template <class Bits>
 NORMPROOF_HOST_DEVICE inline Bits* at(const DeviceTensor& t, const StageArguments& a, std::int64_t c,
                                       std::int64_t i) {
   return static_cast<Bits*>(t.start) + c * t.channel + i / a.plane * t.batch + i % a.plane * t.space;
 }
-
-/// The channel of a thread of sums and elements, and the first of its values.
-struct Share {
-  std::int64_t channel, part;
-  NORMPROOF_HOST_DEVICE Share(const StageArguments& a, std::int64_t thread)
-      : channel(a.across ? thread % a.channels : thread / a.parts),
-        part(a.across ? thread / a.channels : thread % a.parts) {}
-};
-
-/// Values that a thread asks for before it needs the first of them.
-constexpr int at_once = 4;
 
 // --- sums ---
 
@@ -164,10 +168,15 @@ struct ShiftStage {
   }
 };
 
-/// hi + lo; lo is taken back to half a place of hi every renormalised additions.
+/// hi + lo; lo is taken back to half a place of hi every `renormalised` additions.
 constexpr int renormalised = 16;
 struct Sum {
   double hi = 0, lo = 0;
+  NORMPROOF_HOST_DEVICE void add(double v) {
+    const Pair s = two_sum(hi, v);
+    lo += s.lo;
+    hi = s.hi;
+  }
   NORMPROOF_HOST_DEVICE void add(double v, double e) {
     const Pair s = two_sum(hi, v);
     lo += s.lo + e;
@@ -180,67 +189,85 @@ struct Sum {
   }
 };
 
-template <class T, bool Weighted>
+template <class T, bool Weighted, int width>
 struct SumStage {
   StageArguments a;
   NORMPROOF_HOST_DEVICE void operator()(std::int64_t thread, std::int64_t) const {
-    const Share share(a, thread);
-    const double shift = a.shifts[share.channel];
-    a.sums[share.channel * a.parts + share.part] = shift == 0 ? of<false>(share, 0) : of<true>(share, -shift);
+    const Walk<width> walk(a, thread);
+    const double shift = a.shifts[walk.channel];
+    a.sums[walk.channel * a.parts + walk.place / width] =
+        shift == 0 ? sums_of<false>(walk, 0) : sums_of<true>(walk, -shift);
   }
 
 private:
   using Bits = typename T::Bits;
 
-  template <bool Shifted>
-  NORMPROOF_HOST_DEVICE DeviceSums of(const Share& share, double minus_shift) const {
-    Walk walk(a, share.part);
-    Cursor<const Bits> x(a.x, a, share.channel, share.part);
-    Cursor<const Bits> w(Weighted ? a.w : a.x, a, share.channel, share.part);
+  struct Sums {
     Sum first, second;
     double norm_d = 0, norm_w = 0;
-    while (walk.left > 0) {
-      for (int k = 0; k < renormalised && walk.left > 0; k += at_once) {
-        Bits some_x[at_once] = {}, some_w[at_once] = {};
-        bool there[at_once];
-        for (int j = 0; j < at_once; ++j) {
-          there[j] = walk.left > 0;
-          if (!there[j])
-            continue;
-          some_x[j] = *x.now;
-          if constexpr (Weighted)
-            some_w[j] = *w.now;
-          const bool wraps = walk.next();
-          x.next(wraps);
-          w.next(wraps);
-        }
-        for (int j = 0; j < at_once; ++j)
-          if (there[j])
-            take<Shifted>(T::load(some_x[j]), minus_shift, T::load(some_w[j]), first, second, norm_d, norm_w);
-      }
-      first.renormalise();
-      second.renormalise();
-    }
-    return {{first.hi, first.lo}, {second.hi, second.lo}, norm_d, norm_w};
-  }
+  };
 
   template <bool Shifted>
-  NORMPROOF_HOST_DEVICE static void take(double x, double minus_shift, double w, Sum& first, Sum& second,
-                                         double& norm_d, double& norm_w) {
-    const Pair d = Shifted ? two_sum(x, minus_shift) : Pair{x, 0};
-    const auto rest = [](double a, double b, double product) {
-      return Shifted || sizeof(Bits) == sizeof(double) ? __builtin_fma(a, b, -product) : 0;  // else exact
+  NORMPROOF_HOST_DEVICE DeviceSums sums_of(Walk<width> walk, double minus_shift) const {
+    Cursor<Bits, width> x(a.x, walk);
+    Cursor<Bits, width> w(Weighted ? a.w : a.x, walk);
+    Sums s;
+    int pending = 0;
+    const auto take_packs = [&](auto some) {
+      constexpr int count = decltype(some)::value;
+      constexpr auto size = static_cast<std::size_t>(count);
+      Pack<Bits, width> some_x[size], some_w[size];
+      for (int j = 0; j < count; ++j) {
+        some_x[j] = x.load();
+        if constexpr (Weighted)
+          some_w[j] = w.load();
+        const bool wraps = walk.next();
+        x.next(wraps);
+        w.next(wraps);
+      }
+      for (int j = 0; j < count; ++j)
+        for (int k = 0; k < width; ++k)
+          take<Shifted>(T::load(some_x[j].value[k]), minus_shift, Weighted ? T::load(some_w[j].value[k]) : 0,
+                        s);
+      pending += count * width;
+      if (pending < renormalised)
+        return;
+      pending = 0;
+      s.first.renormalise();
+      s.second.renormalise();
     };
-    if constexpr (Weighted) {
-      const double dot = w * d.hi;
-      first.add(w, 0);
-      second.add(dot, rest(w, d.hi, dot) + w * d.lo);
-      norm_d = __builtin_fma(d.hi, d.hi, norm_d);
-      norm_w = __builtin_fma(w, w, norm_w);
+    while (walk.left >= at_once<width>)
+      take_packs(std::integral_constant<int, at_once<width>>{});
+    while (walk.left > 0)
+      take_packs(std::integral_constant<int, 1>{});
+    s.first.renormalise();
+    s.second.renormalise();
+    return {{s.first.hi, s.first.lo}, {s.second.hi, s.second.lo}, s.norm_d, s.norm_w};
+  }
+
+  /// d = hi + lo exactly; adds the products with their errors. Unshifted, those of the narrower formats have
+  /// none.
+  template <bool Shifted>
+  NORMPROOF_HOST_DEVICE static void take(double x, double minus_shift, double w, Sums& s) {
+    const Pair d = Shifted ? two_sum(x, minus_shift) : Pair{x, 0};
+    const double factor = Weighted ? w : d.hi;
+    const double product = factor * d.hi;
+    if constexpr (Shifted) {
+      const double rest = __builtin_fma(factor, d.hi, -product);
+      s.second.add(product, rest + (Weighted ? w : d.hi + d.hi) * d.lo);
+    } else if constexpr (T::wide) {
+      s.second.add(product, __builtin_fma(factor, d.hi, -product));
     } else {
-      const double square = d.hi * d.hi;
-      first.add(d.hi, d.lo);
-      second.add(square, rest(d.hi, d.hi, square) + (d.hi + d.hi) * d.lo);
+      s.second.add(product);
+    }
+    if constexpr (Weighted) {
+      s.first.add(w);
+      s.norm_d = __builtin_fma(d.hi, d.hi, s.norm_d);
+      s.norm_w = __builtin_fma(w, w, s.norm_w);
+    } else if constexpr (Shifted) {
+      s.first.add(d.hi, d.lo);
+    } else {
+      s.first.add(d.hi);
     }
   }
 };
@@ -307,77 +334,84 @@ struct Test {
       error += form.error[2] * magnitude(v);
     }
     const Decided r = decided<T::wide>(grid, t.hi, t.lo, error, 0.25);
+    result = T::narrow(r.rn);
     if (!r.certain || !(magnitude(d.hi) < most_value) || !(magnitude(v) < most_value))
       return false;
-    result = T::narrow(r.rn);
     return true;
   }
 };
 
-template <class T, bool Weighted>
+template <class T, bool Weighted, int width>
 struct ElementStage {
   StageArguments a;
   NORMPROOF_HOST_DEVICE void operator()(std::int64_t thread, std::int64_t) const {
-    const Share share(a, thread);
-    if (a.known[share.channel] == 0)
+    Walk<width> walk(a, thread);
+    if (a.known[walk.channel] == 0)
       return;
-    const Known known = known_of(share.channel);
-    Walk walk(a, share.part);
-    Cursor<const Bits> x(a.x, a, share.channel, share.part);
-    Cursor<const Bits> w(Weighted ? a.w : a.x, a, share.channel, share.part);
-    Cursor<Bits> y(a.y, a, share.channel, share.part);
-    while (walk.left > 0) {
-      Bits some_x[at_once] = {}, some_w[at_once] = {};
-      Bits* to[at_once] = {};
+    const Known known = known_of(walk.channel);
+    Cursor<Bits, width> x(a.x, walk);
+    Cursor<Bits, width> w(Weighted ? a.w : a.x, walk);
+    Cursor<Bits, width> y(a.y, walk);
+    const auto test_packs = [&](auto some) {
+      constexpr int count = decltype(some)::value;
+      constexpr auto size = static_cast<std::size_t>(count);
+      Pack<Bits, width> some_x[size], some_w[size];
+      Bits* to[size];
       const std::int64_t first = walk.place;
-      for (int j = 0; j < at_once; ++j) {
-        if (walk.left == 0)
-          continue;
-        some_x[j] = *x.now;
+      for (int j = 0; j < count; ++j) {
+        some_x[j] = x.load();
         if constexpr (Weighted)
-          some_w[j] = *w.now;
+          some_w[j] = w.load();
         to[j] = y.now;
         const bool wraps = walk.next();
         x.next(wraps);
         w.next(wraps);
         y.next(wraps);
       }
-      for (int j = 0; j < at_once; ++j)
-        if (to[j] != nullptr)
-          one(known, share.channel, first + j * a.parts, some_x[j], some_w[j], to[j]);
-    }
+      for (int j = 0; j < count; ++j) {
+        Pack<Bits, width> result;
+        unsigned doubts = 0;
+        for (int k = 0; k < width; ++k)
+          doubts |= test(known, some_x[j].value[k], Weighted ? some_w[j].value[k] : Bits{}, result.value[k])
+                        ? 0U
+                        : 1U << k;
+        *reinterpret_cast<Pack<Bits, width>*>(to[j]) = result;
+        if (doubts != 0) [[unlikely]]
+          for (int k = 0; k < width; ++k)
+            if ((doubts >> k & 1) != 0)
+              note(walk.channel, first + j * walk.step + k);
+      }
+    };
+    while (walk.left >= at_once<width>)
+      test_packs(std::integral_constant<int, at_once<width>>{});
+    while (walk.left > 0)
+      test_packs(std::integral_constant<int, 1>{});
   }
 
 private:
   using Bits = typename T::Bits;
   /// By what elements are tested: f64 has no second test.
   using Known = std::conditional_t<T::wide, Form, Line>;
+
   NORMPROOF_HOST_DEVICE Known known_of(std::int64_t c) const {
     if constexpr (T::wide)
       return a.forms[c];
     else
       return a.lines[c];
   }
-
-  NORMPROOF_HOST_DEVICE void one(const Known& known, std::int64_t c, std::int64_t i, Bits x, Bits w,
-                                 Bits* to) const {
-    Bits result;
-    if constexpr (T::wide) {
-      if (Test<T, Weighted>::by_form(known, a.grid, x, w, result))
-        *to = result;
-      else
-        count_one(a.open + c);
-    } else {
-      const bool certain = Test<T, Weighted>::by_line(known, x, w, result);
-      *to = result;
-      if (certain)
-        return;
-      const auto place = static_cast<std::int64_t>(count_one(a.doubts));
-      if (place < a.capacity)
-        a.doubtful[place] = c * a.n + i;
-      else
-        count_one(a.open + c);
-    }
+  NORMPROOF_HOST_DEVICE bool test(const Known& known, Bits x, Bits w, Bits& result) const {
+    if constexpr (T::wide)
+      return Test<T, Weighted>::by_form(known, a.grid, x, w, result);
+    else
+      return Test<T, Weighted>::by_line(known, x, w, result);
+  }
+  /// What is in doubt goes to the list; without a second test, or where the list is full, to the host.
+  NORMPROOF_HOST_DEVICE void note(std::int64_t c, std::int64_t i) const {
+    const auto place = static_cast<std::int64_t>(count_one(a.doubts));
+    if (!T::wide && place < a.capacity)
+      a.doubtful[place] = c * a.n + i;
+    else
+      count_one(a.open + c);
   }
 };
 
@@ -443,23 +477,24 @@ struct ProbeStage {
 template <class CarryOut>
 void with_stage(Stage stage, const Format& data, const StageArguments& a, const CarryOut& carry_out) {
   const auto of = [&]<class T>(T) {
-    const auto weighted = [&]<template <class, bool> class Kind>() {
-      if (a.w.start != nullptr)
-        carry_out(Kind<T, true>{a});
-      else
-        carry_out(Kind<T, false>{a});
+    const bool weighted = a.w.start != nullptr;
+    constexpr int width = pack_bytes / static_cast<int>(sizeof(typename T::Bits));
+    const auto walk = [&]<template <class, bool, int> class Kind>() {
+      if (a.packed)
+        return weighted ? carry_out(Kind<T, true, width>{a}) : carry_out(Kind<T, false, width>{a});
+      return weighted ? carry_out(Kind<T, true, 1>{a}) : carry_out(Kind<T, false, 1>{a});
     };
     switch (stage) {
     case Stage::shifts:
       return carry_out(ShiftStage<T>{a});
     case Stage::sums:
-      return weighted.template operator()<SumStage>();
+      return walk.template operator()<SumStage>();
     case Stage::join:
       return carry_out(JoinStage{a});
     case Stage::elements:
-      return weighted.template operator()<ElementStage>();
+      return walk.template operator()<ElementStage>();
     case Stage::retest:
-      return weighted.template operator()<RetestStage>();
+      return weighted ? carry_out(RetestStage<T, true>{a}) : carry_out(RetestStage<T, false>{a});
     case Stage::gather:
       return carry_out(GatherStage<T>{a});
     case Stage::scatter:

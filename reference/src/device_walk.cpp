@@ -72,6 +72,11 @@ public:
   }
 
 private:
+  bool is_packed(const StageArguments& a, const DeviceTensor& t) const {
+    const std::int64_t width = pack_bytes / t_.data.bytes;
+    return t.space == 1 && a.plane % width == 0 && t.batch % width == 0 && t.channel % width == 0 &&
+           reinterpret_cast<std::uintptr_t>(t.start) % pack_bytes == 0;
+  }
   StageArguments arguments() const {
     const RawTensors& t = job_.t_;
     StageArguments a{.grid = job_.grid_};
@@ -83,6 +88,7 @@ private:
       a.w = tensor_of("dy", t.shape, t.w_placement, t.data, t.w);
     a.y = tensor_of(t.w == nullptr ? "y" : "dx", t.shape, t.y_placement, t.data, t.y);
     a.across = a.x.channel == 1 && (a.plane > 1 ? a.x.space : a.x.batch) != 1;
+    a.packed = !a.across && is_packed(a, a.x) && is_packed(a, a.y) && (t.w == nullptr || is_packed(a, a.w));
     const std::int64_t width = machine_.width();
     const std::int64_t fill = width / std::max<std::int64_t>(1, a.channels);
     a.parts = std::clamp<std::int64_t>(std::min(fill, a.n / least_share), 1, width);
@@ -124,7 +130,8 @@ private:
     DeviceSums* other =
         memory<DeviceSums>(Memory::joined, channels * ((a_.parts + join_width - 1) / join_width));
     carry_out(Stage::sums, channels * a_.parts);
-    deepest_ = (a_.n + a_.parts - 1) / a_.parts;
+    const std::int64_t width = a_.packed ? pack_bytes / t_.data.bytes : 1;
+    deepest_ = (a_.n / width + a_.parts - 1) / a_.parts * width;
     DeviceSums* sums = a_.sums;
     for (a_.parts_from = a_.parts; a_.parts_from > 1; a_.parts_from = a_.parts_to) {
       a_.parts_to = (a_.parts_from + join_width - 1) / join_width;
@@ -207,9 +214,6 @@ private:
       carry_out(Stage::retest, few);
     open_ = fetch(a_.open, a_.channels);
     effort.doubtful = static_cast<std::int64_t>(fetch(a_.doubts, 1)[0]);
-    if (job_.grid_.wide)
-      for (const std::uint64_t open : open_)
-        effort.doubtful += static_cast<std::int64_t>(open);
   }
 
   /// Channels that have something open, as a whole by the host's own stages.
