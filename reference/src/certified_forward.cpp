@@ -36,8 +36,8 @@ protected:
   bool put_results(std::int64_t c, const Known& known) const override {
     if (!training())
       return true;
-    if (!std::isfinite(known.moments.dd[0]))
-      return false;
+    if (!std::isfinite(known.moments.dd[0]) || !(known.moments.most_d < 0x1p300))
+      return false;  // no statistics were drawn
     const Statistics& s = known.statistics;
     const DoubleDouble mean = DoubleDouble(known.shift) + s.mean;
     const double mean_error =

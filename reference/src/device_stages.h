@@ -140,7 +140,9 @@ struct Cursor {
 };
 /// Packs that a thread asks for before it needs the first of them.
 template <int width>
-constexpr int at_once = width == 1 ? 4 : width > 4 ? 1 : 2;
+constexpr int at_once = width == 1  ? 4
+                        : width > 4 ? 1
+                                    : 2;
 
 template <class Bits>
 NORMPROOF_HOST_DEVICE inline Bits* at(const DeviceTensor& t, const StageArguments& a, std::int64_t c,

@@ -207,6 +207,22 @@ TEST(Raw, AnEmptyBatchLeavesTheRunningStatisticsAloneAndUpdatesNeedOldOnes) {
   EXPECT_THROW(certified_forward(b), std::invalid_argument);
 }
 
+TEST(Raw, AMeanThatIsAskedForAloneIsThatOfValuesTooLargeForDoubleDoubles) {
+  // Values near 2^300 hide between those that the shift is chosen from.
+  std::vector<double> x(32, 3.0);
+  x[1] = 0x1p301, x[3] = -0x1p300;
+  std::vector<double> y(32);
+  double mean = 0;
+  ForwardBuffers b;
+  b.shape = {1, 1, {32}};
+  b.data = b.stats = f64;
+  b.x_placement = b.y_placement = placement(b.shape, Layout::contiguous, 0, 0);
+  b.x = x.data(), b.y = y.data();
+  b.mean = &mean;
+  certified_forward(b);
+  EXPECT_EQ(mean, 0x1p295);
+}
+
 TEST(Raw, OrdinaryDataRarelyNeedsMoreThanTheFirstTest) {
   Numbers numbers(32);
   for (const Format& format : {f64, f32, f16, bf16})
