@@ -1,5 +1,6 @@
 // The stages as kernels of a CUDA device, one thread each; the runtime's streams and memory.
-#include <algorithm>
+#include <limits>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -16,10 +17,14 @@ void check(cudaError_t result, const char* what) {
     throw std::runtime_error(std::string("device oracle: ") + what + ": " + cudaGetErrorString(result));
 }
 
+/// Blocks that a multiprocessor is to hold at once, whatever the stage: then one wave of threads, all with as
+/// much to do, is all that there is.
 constexpr int threads_of_block = 256;
+constexpr int resident_blocks = 3;
 
 template <class StageOf>
-__global__ void __launch_bounds__(threads_of_block) carry_out(const StageOf stage, std::int64_t threads) {
+__global__ void __launch_bounds__(threads_of_block, resident_blocks)
+    carry_out(const StageOf stage, std::int64_t threads) {
   const std::int64_t thread = static_cast<std::int64_t>(blockIdx.x) * threads_of_block + threadIdx.x;
   if (thread < threads)
     stage(thread, threads);
@@ -30,13 +35,10 @@ public:
   explicit CudaMachine(void* stream) : stream_(static_cast<cudaStream_t>(stream)) {
     int device = 0;
     int processors = 0;
-    int threads = 0;
     check(cudaGetDevice(&device), "cudaGetDevice");
     check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device),
           "cudaDeviceGetAttribute");
-    check(cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, device),
-          "cudaDeviceGetAttribute");
-    width_ = static_cast<std::int64_t>(processors) * threads;
+    width_ = std::int64_t{processors} * resident_blocks * threads_of_block;
   }
   ~CudaMachine() override {
     for (const Block& block : blocks_)

@@ -138,11 +138,16 @@ struct Cursor {
   }
   NORMPROOF_HOST_DEVICE void next(bool wraps) { now += step + (wraps ? wrap : 0); }
 };
-/// Packs that a thread asks for before it needs the first of them.
+/// Packs that a thread asks for before it needs the first of them: so much is on its way that memory is kept
+/// busy.
 template <int width>
-constexpr int at_once = width == 1  ? 4
-                        : width > 4 ? 1
-                                    : 2;
+constexpr int summed_at_once = width == 1  ? 8
+                               : width > 4 ? 1
+                                           : 2;
+template <int width>
+constexpr int tested_at_once = width == 1  ? 4
+                               : width > 4 ? 1
+                                           : 2;
 
 template <class Bits>
 NORMPROOF_HOST_DEVICE inline Bits* at(const DeviceTensor& t, const StageArguments& a, std::int64_t c,
@@ -238,8 +243,8 @@ private:
       s.first.renormalise();
       s.second.renormalise();
     };
-    while (walk.left >= at_once<width>)
-      take_packs(std::integral_constant<int, at_once<width>>{});
+    while (walk.left >= summed_at_once<width>)
+      take_packs(std::integral_constant<int, summed_at_once<width>>{});
     while (walk.left > 0)
       take_packs(std::integral_constant<int, 1>{});
     s.first.renormalise();
@@ -384,8 +389,8 @@ struct ElementStage {
               note(walk.channel, first + j * walk.step + k);
       }
     };
-    while (walk.left >= at_once<width>)
-      test_packs(std::integral_constant<int, at_once<width>>{});
+    while (walk.left >= tested_at_once<width>)
+      test_packs(std::integral_constant<int, tested_at_once<width>>{});
     while (walk.left > 0)
       test_packs(std::integral_constant<int, 1>{});
   }

@@ -23,10 +23,10 @@ struct DeviceEffort {
   CertifiedEffort host;            ///< what that took
 };
 
-/// One stream of one device, and workspace there that grows as needed (about 30 MB, and 1/32 of the largest
-/// pass's tensor; in passes with channels that the host decides up to 32 MB more) and is freed with it. Lives
-/// in the library normproof::device_oracle, which is built where nvcc is found. Not thread-safe; objects of
-/// different threads do not touch each other.
+/// One stream of one device, and workspace there that grows as needed and is freed with it: about 10 MB, a
+/// byte for every 32 values, and up to 32 MB more where the host decides channels. Lives in the library
+/// normproof::device_oracle, which is built where nvcc is found and not installed. Not thread-safe; objects
+/// of different threads do not touch each other.
 class DeviceOracle {
 public:
   /// On the current device and the stream given, a cudaStream_t; null is the default stream. The stream stays
