@@ -9,6 +9,8 @@
 #   normproof_cuda_module(NAME SOURCES file... [DEPENDS target...] [OPTIONAL])
 #       The same from CUDA sources, for the architectures of CMAKE_CUDA_ARCHITECTURES; the runtime is linked in. An
 #       OPTIONAL one is built when it is asked for, and not installed.
+#   normproof_cuda_target(NAME)
+#       Gives any target with CUDA sources the flags of those.
 #   normproof_program(NAME SOURCES file... [DEPENDS target...] [INSTALL])
 #       The executable bin/NAME.
 #   normproof_test(NAME SOURCES file... [DEPENDS target...] [LABELS label...] [TIMEOUT seconds] [RUN_SERIAL] [LAST])
@@ -110,6 +112,11 @@ endfunction()
 
 function(normproof_cuda_module name)
   normproof_module(${name} ${ARGN})
+  normproof_cuda_target(${name})
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
+endfunction()
+
+function(normproof_cuda_target name)
   # Products and sums are rounded each, as on the host; roots and quotients are rounded correctly, and nothing is
   # flushed to zero, by default. What cudafe++ makes of the host part is not ours to warn of: -Wpedantic and the
   # conversions are the C++ compiler's to see, which compiles the same sources.
@@ -118,8 +125,7 @@ function(normproof_cuda_module name)
     ${name} PRIVATE "$<${cuda}:--std=c++20;--fmad=false;--expt-relaxed-constexpr>" # CMake 3.25 knows no CUDA_STANDARD 20
                     "$<${cuda}:-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers,-ffp-contract=off>"
                     "$<$<BOOL:${NORMPROOF_WERROR}>:$<${cuda}:--Werror=all-warnings;-Xcompiler=-Werror>>")
-  set_target_properties(${name} PROPERTIES CUDA_VISIBILITY_PRESET hidden CUDA_RUNTIME_LIBRARY Static
-                                           LINKER_LANGUAGE CXX)
+  set_target_properties(${name} PROPERTIES CUDA_VISIBILITY_PRESET hidden CUDA_RUNTIME_LIBRARY Static)
 endfunction()
 
 function(normproof_program name)

@@ -137,9 +137,15 @@ def table(paths):
         for row in entry.get("rows", []):
             if row["kernel"] == "copy":
                 print(f"| (a copy on the device) | | | | | {row['gigabytes_per_second']:.0f} | 1 |")
+            elif "not_run" in row:
+                print(f"| {row['kernel']} | not run: {row['not_run']} | | | | | |")
             else:
                 print(f"| {row['kernel']} | {row['pass']} | {row['dtype']} | {row['layout']} | "
                       f"{row['milliseconds']:.3f} | {row['gigabytes_per_second']:.0f} | {row['of_copy']:.2f} |")
+        compared = [row for row in entry.get("rows", []) if "compared_bytes" in row]
+        if compared:
+            print(f"\nThe device oracle's results beside the host's: {sum(r['differing_bytes'] for r in compared):,} of "
+                  f"{sum(r['compared_bytes'] for r in compared):,} bytes differ.")
         print()
 
 

@@ -58,11 +58,23 @@ expect 'a step that was not run without its reason' 0 '"reason": "no CUDA driver
 expect 'a table that hides what was not run' 0 '(check) | not run: no CUDA driver' "$record" table "$work/out/record.json"
 expect 'a step that never ends well' 0 'bench: done' fake run --step bench
 expect 'a measurement that is lost on its way' 0 '"kernel": "copy"' cat "$work/out/record.json"
+expect 'a device oracle that was not run without its reason' 0 '"kernel": "device_oracle"' cat "$work/out/record.json"
 expect 'a device that the record does not name' 0 '### a device that is none' "$record" table "$work/out/record.json"
 expect 'a step that ran counted for one that did not' 0 '"status": "run"' cat "$work/out/bench.json"
 expect 'a dry run that measures' 0 'only tried as far as the device' fake run --step bench --dry-run
 expect 'an unknown step' 2 "unknown step 'chek'" run --step chek
 expect 'a number of minutes that is none' 2 "--minutes is 'soon'" run --minutes soon
+
+# A record of the device oracle: its figures and its bits are shown.
+mkdir "$work/oracle" && echo '{"status": "run", "seconds": 1}' >"$work/oracle/bench.json"
+cat >"$work/oracle/bench-rows.jsonl" <<'END'
+{"kernel": "copy", "gigabytes_per_second": 100.0}
+{"kernel": "device_oracle", "pass": "forward-training", "dtype": "f32", "layout": "contiguous", "shape": "1x1", "mean": 0, "milliseconds": 2.0, "gigabytes_per_second": 60.0, "of_copy": 0.6, "doubtful": 1, "host_channels": 0, "compared_bytes": 1000, "differing_bytes": 3}
+END
+"$record" assemble "$work/oracle" >"$work/oracle.json"
+expect 'a share of the copy that is not shown' 0 '| device_oracle | forward-training | f32 | contiguous | 2.000 | 60 | 0.60 |' \
+  "$record" table "$work/oracle.json"
+expect 'bits that differ and are not shown' 0 '3 of 1,000 bytes differ' "$record" table "$work/oracle.json"
 
 [ $failures -eq 0 ] && echo 'all as expected'
 exit $((failures > 0))

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "backward_channel.h"
+#include "device_pass.h"
 #include "environment.h"
 #include "raw_job.h"
 
@@ -88,14 +89,23 @@ private:
   const BackwardBuffers& b_;
 };
 
-}  // namespace
-
-CertifiedEffort certified_backward(const BackwardBuffers& b) {
+void begin(const BackwardBuffers& b) {
   require_ieee_arithmetic();
   if (b.x == nullptr || b.dy == nullptr || b.dx == nullptr || b.saved_mean == nullptr ||
       b.saved_invstd == nullptr)
     throw std::invalid_argument("certified_backward needs x, dy, dx and the saved statistics");
+}
+
+}  // namespace
+
+CertifiedEffort certified_backward(const BackwardBuffers& b) {
+  begin(b);
   return BackwardJob(b).run();
+}
+
+DeviceEffort certified_backward(const BackwardBuffers& b, StageMachine& machine) {
+  begin(b);
+  return BackwardJob(b).run(machine);
 }
 
 }  // namespace normproof::reference

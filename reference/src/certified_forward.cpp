@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "device_pass.h"
 #include "environment.h"
 #include "forward_channel.h"
 #include "raw_job.h"
@@ -58,8 +59,8 @@ protected:
   bool put_results(std::int64_t c, const Known& known) const override {
     if (!training())
       return true;
-    if (!std::isfinite(known.moments.dd[0]))
-      return false;
+    if (!std::isfinite(known.moments.dd[0]) || !(known.moments.most_d < 0x1p300))
+      return false;  // no statistics were drawn
     const Statistics& s = known.statistics;
     const DoubleDouble mean = DoubleDouble(known.shift) + s.mean;
     const double mean_error =
@@ -161,6 +162,30 @@ private:
   const ForwardBuffers& b_;
 };
 
+/// Refuses what makes no sense; an empty batch leaves the running statistics as they are (BN-FWD-11).
+void begin(const ForwardBuffers& b) {
+  require_ieee_arithmetic();
+  if (b.x == nullptr || b.y == nullptr)
+    throw std::invalid_argument("certified_forward needs x and y");
+  if ((b.given_mean == nullptr) != (b.given_variance == nullptr))
+    throw std::invalid_argument("certified_forward needs both given statistics or none");
+  const auto halves = [](const void* old, const void* updated) {
+    return updated != nullptr && old == nullptr;
+  };
+  if (halves(b.running_mean, b.new_running_mean) || halves(b.running_variance, b.new_running_variance))
+    throw std::invalid_argument("certified_forward needs the running statistics that it is to update");
+  if (!(b.eps >= 0) || !std::isfinite(b.eps))
+    throw std::invalid_argument(
+        fmt::format("certified_forward: eps = {} is not a number of 0 or more", b.eps));
+  if (b.shape.per_channel() == 0) {
+    const auto size = static_cast<std::size_t>(b.shape.channels * b.stats.bytes);
+    if (b.new_running_mean != nullptr)
+      std::memcpy(b.new_running_mean, b.running_mean, size);
+    if (b.new_running_variance != nullptr)
+      std::memcpy(b.new_running_variance, b.running_variance, size);
+  }
+}
+
 }  // namespace
 
 CertifiedEffort& CertifiedEffort::operator+=(const CertifiedEffort& o) {
@@ -178,27 +203,13 @@ Steps steps_between(const Format& format, const void* truth, const void* got, st
 }
 
 CertifiedEffort certified_forward(const ForwardBuffers& b) {
-  require_ieee_arithmetic();
-  if (b.x == nullptr || b.y == nullptr)
-    throw std::invalid_argument("certified_forward needs x and y");
-  if ((b.given_mean == nullptr) != (b.given_variance == nullptr))
-    throw std::invalid_argument("certified_forward needs both given statistics or none");
-  const auto halves = [](const void* old, const void* updated) {
-    return updated != nullptr && old == nullptr;
-  };
-  if (halves(b.running_mean, b.new_running_mean) || halves(b.running_variance, b.new_running_variance))
-    throw std::invalid_argument("certified_forward needs the running statistics that it is to update");
-  if (!(b.eps >= 0) || !std::isfinite(b.eps))
-    throw std::invalid_argument(
-        fmt::format("certified_forward: eps = {} is not a number of 0 or more", b.eps));
-  if (b.shape.per_channel() == 0) {  // BN-FWD-11
-    const auto size = static_cast<std::size_t>(b.shape.channels * b.stats.bytes);
-    if (b.new_running_mean != nullptr)
-      std::memcpy(b.new_running_mean, b.running_mean, size);
-    if (b.new_running_variance != nullptr)
-      std::memcpy(b.new_running_variance, b.running_variance, size);
-  }
+  begin(b);
   return ForwardJob(b).run();
+}
+
+DeviceEffort certified_forward(const ForwardBuffers& b, StageMachine& machine) {
+  begin(b);
+  return ForwardJob(b).run(machine);
 }
 
 }  // namespace normproof::reference

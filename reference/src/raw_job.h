@@ -19,6 +19,9 @@
 
 namespace normproof::reference {
 
+struct DeviceEffort;
+class StageMachine;
+
 /// The tensors of a pass: y = f(x, w), w null in the forward passes.
 struct RawTensors {
   Shape shape;
@@ -67,6 +70,8 @@ public:
   RawJob& operator=(const RawJob&) = delete;
 
   CertifiedEffort run();
+  /// The same with x, w and y in the machine's memory (device_walk.cpp).
+  DeviceEffort run(StageMachine& machine);
 
 protected:
   /// One channel in doubles, in the order of its values.
@@ -169,6 +174,8 @@ private:
                        Space& space) const;
   void by_definition(std::int64_t c, const Channel& v, std::int64_t* open, std::int64_t left, bool told,
                      CertifiedEffort& effort) const;
+
+  class OnDevice;
 
   void by_rows();
   void by_columns();
