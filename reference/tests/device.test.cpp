@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "cases.h"
-#include "line.h"
+#include "form.h"
 #include "normproof/reference/ulp.h"
 #include "raw_trial.h"
 #include "real.h"
