@@ -353,7 +353,7 @@ struct ElementStage {
   StageArguments a;
   NORMPROOF_HOST_DEVICE void operator()(std::int64_t thread, std::int64_t) const {
     Walk<width> walk(a, thread);
-    if (a.known[walk.channel] == 0)
+    if (!a.known[walk.channel].known)
       return;
     const Known known = known_of(walk.channel);
     Cursor<Bits, width> x(a.x, walk);
@@ -402,9 +402,9 @@ private:
 
   NORMPROOF_HOST_DEVICE Known known_of(std::int64_t c) const {
     if constexpr (T::wide)
-      return a.forms[c];
+      return a.known[c].form;
     else
-      return a.lines[c];
+      return a.known[c].line;
   }
   NORMPROOF_HOST_DEVICE bool test(const Known& known, Bits x, Bits w, Bits& result) const {
     if constexpr (T::wide)
@@ -433,7 +433,7 @@ struct RetestStage {
       const std::int64_t c = a.doubtful[k] / a.n;
       const std::int64_t i = a.doubtful[k] % a.n;
       Bits result;
-      if (Test<T, Weighted>::by_form(a.forms[c], a.grid, *at<Bits>(a.x, a, c, i),
+      if (Test<T, Weighted>::by_form(a.known[c].form, a.grid, *at<Bits>(a.x, a, c, i),
                                      Weighted ? *at<Bits>(a.w, a, c, i) : Bits{}, result))
         *at<Bits>(a.y, a, c, i) = result;
       else
