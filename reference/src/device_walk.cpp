@@ -178,7 +178,7 @@ private:
   /// Lines and forms of all channels, and their results.
   void draw() {
     known_.resize(static_cast<std::size_t>(a_.channels));
-    constexpr std::int64_t together = 64;
+    constexpr std::int64_t together = 256;
     in_parallel((a_.channels + together - 1) / together, t_.threads, [&](std::int64_t block, int) {
       for (std::int64_t c = block * together; c < std::min(a_.channels, (block + 1) * together); ++c) {
         DeviceChannel& to = known_[static_cast<std::size_t>(c)];

@@ -26,7 +26,6 @@ using testing_cases::compare_forward;
 using testing_cases::data;
 using testing_cases::Numbers;
 using testing_cases::plain_case;
-using testing_cases::random_case;
 using testing_cases::ScrambledMachine;
 using testing_cases::Stored;
 using testing_cases::stored;
@@ -598,7 +597,7 @@ TEST(DeviceOracle, AWrongStageShows) {
        both(open, when(Stage::scatter, [](std::int64_t, StageArguments& a) { a.count -= 1; })), none},
   };
   for (const Wrong& wrong : all) {
-    Trial trial = ordinary_trial(wrong.pass, f32, wrong.before, wrong.after);
+    const Trial trial = ordinary_trial(wrong.pass, f32, wrong.before, wrong.after);
     EXPECT_GT(trial.tally.differing, 0) << wrong.what;
   }
 }
