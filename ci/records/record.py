@@ -140,7 +140,8 @@ def table(paths):
             elif "not_run" in row:
                 print(f"| {row['kernel']} | not run: {row['not_run']} | | | | | |")
             else:
-                print(f"| {row['kernel']} | {row['pass']} | {row['dtype']} | {row['layout']} | "
+                mean = f", mean {row['mean']:g} deviations" if row.get("mean", 0) > 1 else ""
+                print(f"| {row['kernel']}{mean} | {row['pass']} | {row['dtype']} | {row['layout']} | "
                       f"{row['milliseconds']:.3f} | {row['gigabytes_per_second']:.0f} | {row['of_copy']:.2f} |")
         compared = [row for row in entry.get("rows", []) if "compared_bytes" in row]
         if compared:

@@ -223,11 +223,11 @@ private:
 };
 
 const Shape large{64, 64, {256, 256}};
-/// With packs of values that lie side by side, and without.
-const Shape even{16, 67, {28, 28}};
-const Shape odd{16, 67, {27, 29}};
+/// With packs of values that lie side by side, and without; down to single values.
+const Shape compared[]{{16, 67, {28, 28}}, {16, 67, {27, 29}}, {1, 1, {}},
+                       {7, 3, {}},         {33, 5, {2}},       {3, 33, {5, 7}}};
 
-int measure() {
+int measure(bool bits_alone) {
   int devices = 0;
   const cudaError_t found = cudaGetDeviceCount(&devices);
   if (found != cudaSuccess || devices == 0) {
@@ -236,8 +236,9 @@ int measure() {
     return 4;
   }
   DeviceOracle oracle;
-  const double copy = copy_bandwidth();
-  std::printf("{\"kernel\": \"copy\", \"gigabytes_per_second\": %.1f}\n", copy * 1e-9);
+  const double copy = bits_alone ? 0 : copy_bandwidth();
+  if (!bits_alone)
+    std::printf("{\"kernel\": \"copy\", \"gigabytes_per_second\": %.1f}\n", copy * 1e-9);
   std::fflush(stdout);
   std::vector<Work> works;
   for (const Pass pass : {Pass::forward_training, Pass::forward_inference, Pass::backward_training})
@@ -247,8 +248,17 @@ int measure() {
   works.push_back({Pass::forward_training, f32, Layout::contiguous, 1e4});  // counted from near the mean
   bool same = true;
   for (const Work& work : works) {
-    const Trial::Bits bits = Trial(work, even).beside_host(oracle) + Trial(work, odd).beside_host(oracle);
+    Trial::Bits bits;
+    for (const Shape& shape : compared)
+      bits = bits + Trial(work, shape).beside_host(oracle);
     same = same && bits.differing == 0;
+    if (bits_alone) {
+      std::printf("%s %s %s, mean %g: %lld of %lld bytes differ from the host's\n",
+                  std::string(to_string(work.pass)).c_str(), std::string(work.data.name).c_str(),
+                  std::string(to_string(work.layout)).c_str(), work.mean,
+                  static_cast<long long>(bits.differing), static_cast<long long>(bits.compared));
+      continue;
+    }
     Trial trial(work, large);
     DeviceEffort effort;
     const double seconds = seconds_of([&] { effort = trial.on_device(oracle); });
@@ -270,9 +280,14 @@ int measure() {
 }  // namespace
 }  // namespace normproof::reference
 
-int main() {
+int main(int argc, char** argv) {
+  const bool bits_alone = argc == 2 && std::string(argv[1]) == "--bits";
+  if (argc > 1 && !bits_alone) {
+    std::fprintf(stderr, "usage: device_oracle_bench [--bits]\n");
+    return 2;
+  }
   try {
-    return normproof::reference::measure();
+    return normproof::reference::measure(bits_alone);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "device_oracle_bench: %s\n", error.what());
     return 3;

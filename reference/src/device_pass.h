@@ -46,6 +46,13 @@ struct DeviceSums {
   double norm_d, norm_w;
 };
 
+/// What the host found out about a channel.
+struct DeviceChannel {
+  Line line;
+  Form form;
+  bool known = false;  ///< whether it has all that its elements need: else they are the host's
+};
+
 /// Of all stages; pointers are the machine's.
 struct StageArguments {
   std::int64_t channels, plane;
@@ -59,20 +66,18 @@ struct StageArguments {
   DeviceTensor x, w, y;  ///< w.start is null in the forward passes
   Grid grid;
 
-  double* shifts;  ///< of channels, as are known, lines, forms, open
+  double* shifts;  ///< of channels, as are known and open
 
   DeviceSums* sums;  ///< [channel][parts]
   const DeviceSums* from;
   DeviceSums* to;
   std::int64_t parts_from, parts_to;
 
-  const unsigned char* known;  ///< whether the channel has line and form
-  const Line* lines;
-  const Form* forms;
+  const DeviceChannel* known;
   std::int64_t* doubtful;  ///< values of them, as channel * n + place
   std::int64_t capacity;
   std::uint64_t* doubts;  ///< how many there were, also beyond the capacity
-  std::uint64_t* open;
+  std::uint64_t* open;    ///< of each channel, how many the host has to decide
 
   std::int64_t of_channel, first, count;
   void* run;
@@ -82,20 +87,8 @@ struct StageArguments {
 };
 
 /// Memory of a machine by what it is for.
-enum class Memory : std::uint8_t {
-  shifts,
-  sums,
-  joined,
-  known,
-  lines,
-  forms,
-  doubtful,
-  doubts,
-  open,
-  run,
-  probe
-};
-inline constexpr std::size_t memories = 11;
+enum class Memory : std::uint8_t { shifts, sums, joined, known, doubtful, counters, run, probe };
+inline constexpr std::size_t memories = 8;
 
 /// A device, or what stands for one. Everything happens in the order of the calls; one thread at a time.
 /// Throws std::runtime_error, in the words of the device's own library.

@@ -89,13 +89,13 @@ using StoredBf16 = StoredShort<Bf16Parts>;
 // --- walks ---
 
 /// Neighbours that are read and written at once, where they lie so.
-template <class Bits, int width>
-struct alignas(sizeof(Bits) * static_cast<std::size_t>(width)) Pack {
-  Bits value[static_cast<std::size_t>(width)];
+template <class Bits, int Width>
+struct alignas(sizeof(Bits) * static_cast<std::size_t>(Width)) Pack {
+  Bits value[static_cast<std::size_t>(Width)];
 };
 
-/// The share of a thread in a channel: packs of `width` values, as many threads' packs apart.
-template <int width>
+/// The share of a thread in a channel: packs of `Width` values, as many threads' packs apart.
+template <int Width>
 struct Walk {
   std::int64_t channel;
   std::int64_t place;  ///< of the next pack, in the channel
@@ -106,8 +106,8 @@ struct Walk {
 
   NORMPROOF_HOST_DEVICE Walk(const StageArguments& a, std::int64_t thread)
       : channel(a.across ? thread % a.channels : thread / a.parts),
-        place((a.across ? thread / a.channels : thread % a.parts) * width),
-        step(a.parts * width),
+        place((a.across ? thread / a.channels : thread % a.parts) * Width),
+        step(a.parts * Width),
         left((a.n - place + step - 1) / step),
         plane(a.plane),
         at(place % plane),
@@ -123,30 +123,30 @@ struct Walk {
   }
 };
 /// Of one tensor, beside a Walk.
-template <class Bits, int width>
+template <class Bits, int Width>
 struct Cursor {
   Bits* now;
   std::int64_t step, wrap;
 
-  NORMPROOF_HOST_DEVICE Cursor(const DeviceTensor& t, const Walk<width>& walk)
+  NORMPROOF_HOST_DEVICE Cursor(const DeviceTensor& t, const Walk<Width>& walk)
       : now(static_cast<Bits*>(t.start) + walk.channel * t.channel + walk.place / walk.plane * t.batch +
             walk.at * t.space),
         step(walk.step / walk.plane * t.batch + walk.step_at * t.space),
         wrap(t.batch - walk.plane * t.space) {}
-  NORMPROOF_HOST_DEVICE Pack<Bits, width> load() const {
-    return *reinterpret_cast<const Pack<Bits, width>*>(now);
+  NORMPROOF_HOST_DEVICE Pack<Bits, Width> load() const {
+    return *reinterpret_cast<const Pack<Bits, Width>*>(now);
   }
   NORMPROOF_HOST_DEVICE void next(bool wraps) { now += step + (wraps ? wrap : 0); }
 };
 /// Packs that a thread asks for before it needs the first of them: so much is on its way that memory is kept
 /// busy.
-template <int width>
-constexpr int summed_at_once = width == 1  ? 8
-                               : width > 4 ? 1
+template <int Width>
+constexpr int summed_at_once = Width == 1  ? 8
+                               : Width > 4 ? 1
                                            : 2;
-template <int width>
-constexpr int tested_at_once = width == 1  ? 4
-                               : width > 4 ? 1
+template <int Width>
+constexpr int tested_at_once = Width == 1  ? 4
+                               : Width > 4 ? 1
                                            : 2;
 
 template <class Bits>
@@ -196,13 +196,13 @@ struct Sum {
   }
 };
 
-template <class T, bool Weighted, int width>
+template <class T, bool Weighted, int Width>
 struct SumStage {
   StageArguments a;
   NORMPROOF_HOST_DEVICE void operator()(std::int64_t thread, std::int64_t) const {
-    const Walk<width> walk(a, thread);
+    const Walk<Width> walk(a, thread);
     const double shift = a.shifts[walk.channel];
-    a.sums[walk.channel * a.parts + walk.place / width] =
+    a.sums[walk.channel * a.parts + walk.place / Width] =
         shift == 0 ? sums_of<false>(walk, 0) : sums_of<true>(walk, -shift);
   }
 
@@ -215,15 +215,15 @@ private:
   };
 
   template <bool Shifted>
-  NORMPROOF_HOST_DEVICE DeviceSums sums_of(Walk<width> walk, double minus_shift) const {
-    Cursor<Bits, width> x(a.x, walk);
-    Cursor<Bits, width> w(Weighted ? a.w : a.x, walk);
+  NORMPROOF_HOST_DEVICE DeviceSums sums_of(Walk<Width> walk, double minus_shift) const {
+    Cursor<Bits, Width> x(a.x, walk);
+    Cursor<Bits, Width> w(Weighted ? a.w : a.x, walk);
     Sums s;
     int pending = 0;
     const auto take_packs = [&](auto some) {
       constexpr int count = decltype(some)::value;
       constexpr auto size = static_cast<std::size_t>(count);
-      Pack<Bits, width> some_x[size], some_w[size];
+      Pack<Bits, Width> some_x[size], some_w[size];
       for (int j = 0; j < count; ++j) {
         some_x[j] = x.load();
         if constexpr (Weighted)
@@ -233,18 +233,18 @@ private:
         w.next(wraps);
       }
       for (int j = 0; j < count; ++j)
-        for (int k = 0; k < width; ++k)
+        for (int k = 0; k < Width; ++k)
           take<Shifted>(T::load(some_x[j].value[k]), minus_shift, Weighted ? T::load(some_w[j].value[k]) : 0,
                         s);
-      pending += count * width;
+      pending += count * Width;
       if (pending < renormalised)
         return;
       pending = 0;
       s.first.renormalise();
       s.second.renormalise();
     };
-    while (walk.left >= summed_at_once<width>)
-      take_packs(std::integral_constant<int, summed_at_once<width>>{});
+    while (walk.left >= summed_at_once<Width>)
+      take_packs(std::integral_constant<int, summed_at_once<Width>>{});
     while (walk.left > 0)
       take_packs(std::integral_constant<int, 1>{});
     s.first.renormalise();
@@ -342,27 +342,25 @@ struct Test {
     }
     const Decided r = decided<T::wide>(grid, t.hi, t.lo, error, 0.25);
     result = T::narrow(r.rn);
-    if (!r.certain || !(magnitude(d.hi) < most_value) || !(magnitude(v) < most_value))
-      return false;
-    return true;
+    return r.certain && magnitude(d.hi) < most_value && magnitude(v) < most_value;
   }
 };
 
-template <class T, bool Weighted, int width>
+template <class T, bool Weighted, int Width>
 struct ElementStage {
   StageArguments a;
   NORMPROOF_HOST_DEVICE void operator()(std::int64_t thread, std::int64_t) const {
-    Walk<width> walk(a, thread);
-    if (a.known[walk.channel] == 0)
+    Walk<Width> walk(a, thread);
+    if (!a.known[walk.channel].known)
       return;
     const Known known = known_of(walk.channel);
-    Cursor<Bits, width> x(a.x, walk);
-    Cursor<Bits, width> w(Weighted ? a.w : a.x, walk);
-    Cursor<Bits, width> y(a.y, walk);
+    Cursor<Bits, Width> x(a.x, walk);
+    Cursor<Bits, Width> w(Weighted ? a.w : a.x, walk);
+    Cursor<Bits, Width> y(a.y, walk);
     const auto test_packs = [&](auto some) {
       constexpr int count = decltype(some)::value;
       constexpr auto size = static_cast<std::size_t>(count);
-      Pack<Bits, width> some_x[size], some_w[size];
+      Pack<Bits, Width> some_x[size], some_w[size];
       Bits* to[size];
       const std::int64_t first = walk.place;
       for (int j = 0; j < count; ++j) {
@@ -376,21 +374,21 @@ struct ElementStage {
         y.next(wraps);
       }
       for (int j = 0; j < count; ++j) {
-        Pack<Bits, width> result;
+        Pack<Bits, Width> result;
         unsigned doubts = 0;
-        for (int k = 0; k < width; ++k)
+        for (int k = 0; k < Width; ++k)
           doubts |= test(known, some_x[j].value[k], Weighted ? some_w[j].value[k] : Bits{}, result.value[k])
                         ? 0U
                         : 1U << k;
-        *reinterpret_cast<Pack<Bits, width>*>(to[j]) = result;
+        *reinterpret_cast<Pack<Bits, Width>*>(to[j]) = result;
         if (doubts != 0) [[unlikely]]
-          for (int k = 0; k < width; ++k)
+          for (int k = 0; k < Width; ++k)
             if ((doubts >> k & 1) != 0)
               note(walk.channel, first + j * walk.step + k);
       }
     };
-    while (walk.left >= tested_at_once<width>)
-      test_packs(std::integral_constant<int, tested_at_once<width>>{});
+    while (walk.left >= tested_at_once<Width>)
+      test_packs(std::integral_constant<int, tested_at_once<Width>>{});
     while (walk.left > 0)
       test_packs(std::integral_constant<int, 1>{});
   }
@@ -402,9 +400,9 @@ private:
 
   NORMPROOF_HOST_DEVICE Known known_of(std::int64_t c) const {
     if constexpr (T::wide)
-      return a.forms[c];
+      return a.known[c].form;
     else
-      return a.lines[c];
+      return a.known[c].line;
   }
   NORMPROOF_HOST_DEVICE bool test(const Known& known, Bits x, Bits w, Bits& result) const {
     if constexpr (T::wide)
@@ -433,7 +431,7 @@ struct RetestStage {
       const std::int64_t c = a.doubtful[k] / a.n;
       const std::int64_t i = a.doubtful[k] % a.n;
       Bits result;
-      if (Test<T, Weighted>::by_form(a.forms[c], a.grid, *at<Bits>(a.x, a, c, i),
+      if (Test<T, Weighted>::by_form(a.known[c].form, a.grid, *at<Bits>(a.x, a, c, i),
                                      Weighted ? *at<Bits>(a.w, a, c, i) : Bits{}, result))
         *at<Bits>(a.y, a, c, i) = result;
       else

@@ -177,50 +177,42 @@ private:
 
   /// Lines and forms of all channels, and their results.
   void draw() {
-    const auto channels = static_cast<std::size_t>(a_.channels);
-    known_.assign(channels, 0);
-    std::vector<Line> lines(channels);
-    std::vector<Form> forms(channels);
-    constexpr std::int64_t together = 64;
+    known_.resize(static_cast<std::size_t>(a_.channels));
+    constexpr std::int64_t together = 256;
     in_parallel((a_.channels + together - 1) / together, t_.threads, [&](std::int64_t block, int) {
       for (std::int64_t c = block * together; c < std::min(a_.channels, (block + 1) * together); ++c) {
-        const auto at = static_cast<std::size_t>(c);
+        DeviceChannel& to = known_[static_cast<std::size_t>(c)];
         Known known;
-        known_[at] = know(c, known) ? 1 : 0;
-        lines[at] = known.line.value_or(Line{});
-        forms[at] = known.form.value_or(Form{});
+        to.known = know(c, known);
+        to.line = known.line.value_or(Line{});
+        to.form = known.form.value_or(Form{});
       }
     });
-    unsigned char* const known = memory<unsigned char>(Memory::known, a_.channels);
-    Line* const line = memory<Line>(Memory::lines, a_.channels);
-    Form* const form = memory<Form>(Memory::forms, a_.channels);
+    auto* const known = memory<DeviceChannel>(Memory::known, a_.channels);
     put(known, known_);
-    put(line, lines);
-    put(form, forms);
-    a_.known = known, a_.lines = line, a_.forms = form;
+    a_.known = known;
   }
 
   void test(DeviceEffort& effort) {
     constexpr std::int64_t few = 4096;
-    constexpr std::int64_t seldom = 256;  // or more: such channels are the host's
+    constexpr std::int64_t seldom = 256;  // more often than that, a channel is the host's
     a_.capacity = few + effort.elements / seldom;
     a_.doubtful = memory<std::int64_t>(Memory::doubtful, a_.capacity);
-    a_.doubts = memory<std::uint64_t>(Memory::doubts, 1);
-    a_.open = memory<std::uint64_t>(Memory::open, a_.channels);
-    machine_.clear(a_.doubts, sizeof(std::uint64_t));
-    machine_.clear(a_.open, sizeof(std::uint64_t) * static_cast<std::size_t>(a_.channels));
+    a_.open = memory<std::uint64_t>(Memory::counters, a_.channels + 1);
+    a_.doubts = a_.open + a_.channels;
+    machine_.clear(a_.open, sizeof(std::uint64_t) * static_cast<std::size_t>(a_.channels + 1));
     carry_out(Stage::elements, a_.channels * a_.parts);
     if (!job_.grid_.wide)
       carry_out(Stage::retest, few);
-    open_ = fetch(a_.open, a_.channels);
-    effort.doubtful = static_cast<std::int64_t>(fetch(a_.doubts, 1)[0]);
+    open_ = fetch(a_.open, a_.channels + 1);
+    effort.doubtful = static_cast<std::int64_t>(open_.back());
   }
 
   /// Channels that have something open, as a whole by the host's own stages.
   void settle(DeviceEffort& effort) {
     std::vector<std::int64_t> left;
     for (std::int64_t c = 0; c < a_.channels; ++c)
-      if (known_[static_cast<std::size_t>(c)] == 0 || open_[static_cast<std::size_t>(c)] != 0)
+      if (!known_[static_cast<std::size_t>(c)].known || open_[static_cast<std::size_t>(c)] != 0)
         left.push_back(c);
     effort.host_channels = static_cast<std::int64_t>(left.size());
     if (left.empty())
@@ -295,7 +287,7 @@ private:
   std::int64_t deepest_ = 0;
   std::vector<double> shifts_;
   std::vector<DeviceSums> sums_;
-  std::vector<unsigned char> known_;
+  std::vector<DeviceChannel> known_;
   std::vector<std::uint64_t> open_;
 };
 

@@ -26,7 +26,6 @@ using testing_cases::compare_forward;
 using testing_cases::data;
 using testing_cases::Numbers;
 using testing_cases::plain_case;
-using testing_cases::random_case;
 using testing_cases::ScrambledMachine;
 using testing_cases::Stored;
 using testing_cases::stored;
@@ -356,10 +355,11 @@ Meddle scaled(double of_lines, double of_forms) {
     if (stage != Stage::elements)
       return;
     for (std::int64_t c = 0; c < a.channels; ++c) {
-      auto& line = const_cast<Line&>(a.lines[c]);
+      auto& known = const_cast<DeviceChannel&>(a.known[c]);
+      Line& line = known.line;
       for (double* const e : {&line.error_0, &line.error_d, &line.error_own, &line.error_w})
         *e *= of_lines;
-      for (double& e : const_cast<Form&>(a.forms[c]).error)
+      for (double& e : known.form.error)
         e *= of_forms;
     }
   };
@@ -568,7 +568,7 @@ TEST(DeviceOracle, AWrongStageShows) {
        none},
       {"a channel reads its neighbour's line", training,
        when(Stage::elements,
-            [](std::int64_t, StageArguments& a) { const_cast<Line*>(a.lines)[0] = a.lines[1]; }),
+            [](std::int64_t, StageArguments& a) { const_cast<DeviceChannel*>(a.known)[0] = a.known[1]; }),
        none},
       {"an index in doubt is lost", training, wide,
        when(Stage::elements, [](std::int64_t, StageArguments& a) { *a.doubts /= 2; })},
@@ -597,7 +597,7 @@ TEST(DeviceOracle, AWrongStageShows) {
        both(open, when(Stage::scatter, [](std::int64_t, StageArguments& a) { a.count -= 1; })), none},
   };
   for (const Wrong& wrong : all) {
-    Trial trial = ordinary_trial(wrong.pass, f32, wrong.before, wrong.after);
+    const Trial trial = ordinary_trial(wrong.pass, f32, wrong.before, wrong.after);
     EXPECT_GT(trial.tally.differing, 0) << wrong.what;
   }
 }
