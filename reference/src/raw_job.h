@@ -170,6 +170,7 @@ private:
   void by_definition(std::int64_t c, const Channel& v, std::int64_t* open, std::int64_t left, bool told,
                      CertifiedEffort& effort) const;
 
+  bool past_cache() const;
   void by_rows();
   void by_columns();
   /// A channel of columns that the line left unsettled.
