@@ -1270,10 +1270,11 @@ std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw
       return ends<T, Weighted>(value(px + row * in), Weighted ? value(pw + row * in) : V{}, line.shift,
                                line.slope, line.weight, line.low, line.high);
     };
-    if constexpr (Weighted) {  // the rows that come next, in the order of memory; three tensors need the help
+    // The rows that come next, in the order of memory: many tensors, or large ones, need the help.
+    if constexpr (Weighted || past.value)
       prefetch<size * A::lanes>(x + (first + size) * in + c * size);
+    if constexpr (Weighted)
       prefetch<size * A::lanes>(w + (first + size) * in + c * size);
-    }
     // All are read before any is written: rows a page apart would be taken for one another.
     typename T::Bits any{};
     Ends<typename T::Bits> found[static_cast<std::size_t>(size)];
