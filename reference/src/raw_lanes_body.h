@@ -996,9 +996,10 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
   const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) NORMPROOF_INLINE {
     const std::int64_t end = start + fold_rows < rows ? start + fold_rows : rows;
     const auto step = [&](std::int64_t row, bool begins) NORMPROOF_INLINE {
-      __builtin_prefetch(x + next + row * unroll * width, 0, 2);
+      constexpr int near = Weighted ? 3 : 2;  // two tensors are waited for unless they come all the way
+      __builtin_prefetch(x + next + row * unroll * width, 0, near);
       if constexpr (Weighted)
-        __builtin_prefetch(w + next + row * unroll * width, 0, 2);
+        __builtin_prefetch(w + next + row * unroll * width, 0, near);
       for (int j = 0; j < unroll; ++j) {
         const std::int64_t place = row * stride + first + j * width;
         take<Weighted>(s[j], begins, most_d[j], most_w[j], at(x + place) - shift[j],
