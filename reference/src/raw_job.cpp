@@ -243,11 +243,16 @@ std::int64_t spread_pitch(std::int64_t bytes) {
 
 }  // namespace
 
-void RawJob::by_rows() {
+/// So many results that none is still in a cache when it is read.
+bool RawJob::past_cache() const {
   constexpr std::int64_t beyond_caches = std::int64_t{1} << 25;
+  return t_.shape.elements() * t_.data.bytes > beyond_caches &&
+         reinterpret_cast<std::uintptr_t>(t_.y) % static_cast<std::uintptr_t>(t_.data.bytes) == 0;
+}
+
+void RawJob::by_rows() {
   Rows out = *y_places_.rows();
-  out.past_cache = t_.shape.elements() * t_.data.bytes > beyond_caches &&
-                   reinterpret_cast<std::uintptr_t>(t_.y) % static_cast<std::uintptr_t>(t_.data.bytes) == 0;
+  out.past_cache = past_cache();
   in_parallel(t_.shape.channels, t_.threads, [&](std::int64_t c, int thread) {
     channel(c,
             {view(x_places_, t_.x, c, *x_places_.rows()), view(w_places_, t_.w, c, *w_places_.rows()),
@@ -413,7 +418,7 @@ void RawJob::by_columns() {
     char* y = y_places_.channel(t_.y, 0) + first * out * bytes;
     const std::int64_t left =
         data_.column_elements(row_of(x_places_, t_.x, first), row_of(w_places_, t_.w, first), end - first, in,
-                              y, out, channels, drawn.lines, doubtful);
+                              y, out, past_cache(), channels, drawn.lines, doubtful);
     for (std::int64_t i = 0; i < left; ++i) {
       const std::int64_t at = doubtful[i];
       open[static_cast<std::size_t>(thread)].push_back({at % channels, first + at / channels});

@@ -177,6 +177,7 @@ private:
 
   class OnDevice;
 
+  bool past_cache() const;
   void by_rows();
   void by_columns();
   /// A channel of columns that the line left unsettled.

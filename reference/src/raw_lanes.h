@@ -126,7 +126,8 @@ struct RawLanes {
                          std::int64_t channels, const double* shifts, const ColumnMoments&);
   /// Writes the rows; the indices (row * channels + channel) in doubt go to `open`.
   std::int64_t (*column_elements)(const void* x, const void* w, std::int64_t rows, std::int64_t in, void* y,
-                                  std::int64_t out, std::int64_t channels, const Lines&, std::int64_t* open);
+                                  std::int64_t out, bool past_cache, std::int64_t channels, const Lines&,
+                                  std::int64_t* open);
   /// Of `left` indices in `open`, those that the line with the bound of each single element leaves; the
   /// others are written. Not of f64.
   std::int64_t (*retest)(const Grid&, const void* x, const void* w, const Rows& in, void* y, const Rows& out,

@@ -996,9 +996,10 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
   const auto chain = [&](std::int64_t start, Partial<Weighted>(&s)[size]) NORMPROOF_INLINE {
     const std::int64_t end = start + fold_rows < rows ? start + fold_rows : rows;
     const auto step = [&](std::int64_t row, bool begins) NORMPROOF_INLINE {
-      __builtin_prefetch(x + next + row * unroll * width, 0, 2);
+      constexpr int near = Weighted ? 3 : 2;  // two tensors are waited for unless they come all the way
+      __builtin_prefetch(x + next + row * unroll * width, 0, near);
       if constexpr (Weighted)
-        __builtin_prefetch(w + next + row * unroll * width, 0, 2);
+        __builtin_prefetch(w + next + row * unroll * width, 0, near);
       for (int j = 0; j < unroll; ++j) {
         const std::int64_t place = row * stride + first + j * width;
         take<Weighted>(s[j], begins, most_d[j], most_w[j], at(x + place) - shift[j],
@@ -1221,8 +1222,8 @@ struct Kept {
 
 template <class T, bool Weighted>
 std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw* w, std::int64_t rows,
-                                 std::int64_t in, typename T::Raw* y, std::int64_t out, std::int64_t channels,
-                                 const Lines& all_lines, std::int64_t* open) {
+                                 std::int64_t in, typename T::Raw* y, std::int64_t out, bool past_cache,
+                                 std::int64_t channels, const Lines& all_lines, std::int64_t* open) {
   using A = typename T::Arithmetic;
   using V = typename A::Vector;
   constexpr bool seldom = A::lanes == width;
@@ -1256,7 +1257,8 @@ std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw
     kept.count = 0;
   };
   // `deep` rows of a vector of channels, whose lines are read once for all.
-  const auto cell = [&](auto deep, std::int64_t first, std::int64_t c, std::int64_t count) NORMPROOF_INLINE {
+  const auto cell = [&](auto deep, std::int64_t first, std::int64_t c, std::int64_t count,
+                        auto past) NORMPROOF_INLINE {
     constexpr int size = decltype(deep)::value;
     const VectorLine<V> line = line_at<V>(first_lines, c);
     const auto value = [&](const typename T::Raw* p) {
@@ -1269,10 +1271,11 @@ std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw
       return ends<T, Weighted>(value(px + row * in), Weighted ? value(pw + row * in) : V{}, line.shift,
                                line.slope, line.weight, line.low, line.high);
     };
-    if constexpr (Weighted) {  // the rows that come next, in the order of memory; three tensors need the help
+    // The rows that come next, in the order of memory: many tensors, or large ones, need the help.
+    if constexpr (Weighted || past.value)
       prefetch<size * A::lanes>(x + (first + size) * in + c * size);
+    if constexpr (Weighted)
       prefetch<size * A::lanes>(w + (first + size) * in + c * size);
-    }
     // All are read before any is written: rows a page apart would be taken for one another.
     typename T::Bits any{};
     Ends<typename T::Bits> found[static_cast<std::size_t>(size)];
@@ -1280,7 +1283,9 @@ std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw
       any |= (found[row] = both(row)).differing;
     for (int row = 0; row < size; ++row) {
       typename T::Raw* const to = py + row * out;
-      if (count >= A::lanes)
+      if constexpr (past.value)
+        store_past_cache(to, found[row].low);
+      else if (count >= A::lanes)
         __builtin_memcpy(to, &found[row].low, sizeof found[row].low);
       else
         __builtin_memcpy(to, &found[row].low, sizeof(typename T::Raw) * static_cast<unsigned>(count));
@@ -1298,16 +1303,29 @@ std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw
                                py + row * out, count, lines_from(c),
                                [&](int k) { open[doubtful++] = (first + row) * channels + c + k; });
   };
-  // Every row is walked from end to end.
+  // Every row is walked from end to end; lines that are written whole may go past the caches.
+  constexpr std::int64_t line_values = 64 / std::int64_t{sizeof(typename T::Raw)};
+  const std::int64_t before = to_cache_line(y);
+  const std::int64_t past_end = before + (channels - before) / line_values * line_values;
+  const bool past = past_cache && before < channels && out % line_values == 0;
   const auto walk = [&](auto deep, std::int64_t first) NORMPROOF_INLINE {
-    std::int64_t c = 0;
-    for (; c + A::lanes <= channels; c += A::lanes) {
-      cell(deep, first, c, A::lanes);
-      if (kept.is_full()) [[unlikely]]
-        settle_kept();
-    }
-    if (c < channels)
-      cell(deep, first, c, channels - c);
+    const auto cells = [&](std::int64_t c, std::int64_t end, auto past_here) NORMPROOF_INLINE {
+      for (; c + A::lanes <= end; c += A::lanes) {
+        cell(deep, first, c, A::lanes, past_here);
+        if (kept.is_full()) [[unlikely]]
+          settle_kept();
+      }
+      if (c < end)
+        cell(deep, first, c, end - c, No{});
+    };
+    if constexpr (seldom)
+      if (past) {
+        cells(0, before, No{});
+        cells(before, past_end, Yes{});
+        cells(past_end, channels, No{});
+        return;
+      }
+    cells(0, channels, No{});
   };
   constexpr int deep = 4;
   std::int64_t row = 0;
@@ -1316,19 +1334,20 @@ std::int64_t elements_of_columns(const typename T::Raw* x, const typename T::Raw
   for (; row < rows; ++row)
     walk(Integer<1>{}, row);
   settle_kept();
+  finish_past_cache();
   return doubtful;
 }
 
 template <class T>
 std::int64_t column_elements(const void* x, const void* w, std::int64_t rows, std::int64_t in, void* y,
-                             std::int64_t out, std::int64_t channels, const Lines& lines,
+                             std::int64_t out, bool past_cache, std::int64_t channels, const Lines& lines,
                              std::int64_t* open) {
   using Raw = typename T::Raw;
   if (w != nullptr)
     return elements_of_columns<T, true>(static_cast<const Raw*>(x), static_cast<const Raw*>(w), rows, in,
-                                        static_cast<Raw*>(y), out, channels, lines, open);
+                                        static_cast<Raw*>(y), out, past_cache, channels, lines, open);
   return elements_of_columns<T, false>(static_cast<const Raw*>(x), nullptr, rows, in, static_cast<Raw*>(y),
-                                       out, channels, lines, open);
+                                       out, past_cache, channels, lines, open);
 }
 
 // --- distances of stored values ---

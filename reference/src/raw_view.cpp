@@ -103,7 +103,7 @@ void Places::scatter(const char* from, std::int64_t pitch, std::int64_t first, s
 void Places::gather_columns(const void* data, const std::vector<std::int64_t>& channels, std::int64_t first,
                             std::int64_t end, char* to, std::int64_t pitch) const {
   const auto with = [&]<std::size_t size>(std::integral_constant<std::size_t, size>) {
-    const std::int64_t ahead = 8 * bytes_ * *columns_;
+    const std::int64_t ahead = 32 * bytes_ * *columns_;
     for (std::int64_t row = first; row < end; ++row) {
       const char* const from = channel(data, 0) + row * *columns_ * bytes_;
       char* here = to + row * bytes_;

@@ -103,16 +103,28 @@ Made made_by(const RawLanes& lanes_of_format, const Format& format, const Stored
     const double of_line[] = {line.shift, line.slope, line.weight, line.constant - error,
                               line.constant + error};
     for (std::size_t k = 0; k < 5; ++k)
-      to[k].assign(64, static_cast<Number>(of_line[k]));
+      to[k].assign(96, static_cast<Number>(of_line[k]));
     return LineArrays<Number>{to[0].data(), to[1].data(), to[2].data(), to[3].data(), to[4].data()};
   };
   std::array<std::vector<double>, 5> in_double;
   std::array<std::vector<float>, 5> in_float;
   const Lines lines{arrays(in_double, line.error), arrays(in_float, line.float_error)};
   made.open_columns.resize(static_cast<std::size_t>(
-      lanes_of_format.column_elements(data(x), weights, rows, channels, made.columns.data(), channels,
+      lanes_of_format.column_elements(data(x), weights, rows, channels, made.columns.data(), channels, false,
                                       channels, lines, made.open_columns.data())));
   std::sort(made.open_columns.begin(), made.open_columns.end());
+  // Columns past the cache, from a place that no vector is aligned to.
+  constexpr std::int64_t wide = 53, pitch = 64;
+  const auto in_wide_columns = [&](bool past_cache) {
+    std::vector<unsigned char> y(x.bytes.size() * 2 + static_cast<std::size_t>(pitch * format.bytes));
+    std::vector<std::int64_t> left(static_cast<std::size_t>(n));
+    left.resize(static_cast<std::size_t>(
+        lanes_of_format.column_elements(data(x), weights, n / wide, wide, y.data() + format.bytes, pitch,
+                                        past_cache, wide, lines, left.data())));
+    std::sort(left.begin(), left.end());
+    return std::pair(y, left);
+  };
+  EXPECT_TRUE(in_wide_columns(true) == in_wide_columns(false));
   made.still_open = made.open_rows;
   made.retested = made.rows;
   made.still_open.resize(static_cast<std::size_t>(
