@@ -152,7 +152,7 @@ private:
 
   const Case& case_;
   const impls::Observation& seen_;
-  const Gate& gate_;
+  const Gate gate_;
   Reduction sum_;
   double eta_ = 0;  ///< all that underflow may add
   std::vector<reference::ChannelFacts> facts_;

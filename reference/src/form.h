@@ -61,13 +61,17 @@ inline std::optional<Line> forward_line(const Statistics& s, const Moments& m, d
 inline constexpr double forward_form_error =
     1.02 * (root_error + product_error + sum_error + 7.5 * unit * unit);
 
+/// Whether v + eps, relatively `delta` uncertain, is far from the ends of the range and certain enough.
+inline bool serves(const DoubleDouble& sum, double delta) {
+  return sum.hi > 0x1p-300 && sum.hi < 0x1p300 && delta >= 0 && delta < 0x1p-10;
+}
+
 /// y of one channel in double-double.
 inline std::optional<Form> forward_form(const Statistics& s, double shift, double gamma, double beta,
                                         double eps, double scale = 1) {
   const DoubleDouble sum = s.variance + DoubleDouble(eps);
   const double delta = s.variance_error / sum.hi;
-  if (!(sum.hi > 0x1p-300 && sum.hi < 0x1p300 && delta >= 0 && delta < 0x1p-10) || !is_moderate(gamma) ||
-      !is_moderate(beta) || !is_moderate(shift))
+  if (!serves(sum, delta) || !is_moderate(gamma) || !is_moderate(beta) || !is_moderate(shift))
     return std::nullopt;
   const DoubleDouble slope = inverse_root(sum) * DoubleDouble(gamma);
   const DoubleDouble part = slope * s.mean;
@@ -89,7 +93,7 @@ inline std::optional<Form> forward_form(const Statistics& s, double shift, doubl
 inline std::optional<Enclosed> enclosed_invstd(const Statistics& s, double eps) {
   const DoubleDouble sum = s.variance + DoubleDouble(eps);
   const double delta = s.variance_error / sum.hi;
-  if (!(sum.hi > 0x1p-300 && sum.hi < 0x1p300 && delta >= 0 && delta < 0x1p-10))
+  if (!serves(sum, delta))
     return std::nullopt;
   const DoubleDouble r = inverse_root(sum);
   return Enclosed{r.hi, r.lo, 1.001 * r.hi * (delta * (0.5 + delta) + form_error)};

@@ -389,6 +389,7 @@ void RawJob::by_columns() {
   }
 
   std::vector<ColumnSums> sums;
+  sums.reserve(static_cast<std::size_t>(threads));
   for (int k = 0; k < threads; ++k)
     sums.emplace_back(channels, t_.w != nullptr);
   in_parallel(pieces, threads, [&](std::int64_t k, int thread) {

@@ -22,16 +22,16 @@ constexpr int width = 4;
 #else
 constexpr int width = 2;
 #endif
-typedef double Doubles __attribute__((vector_size(8 * width)));
-typedef std::int64_t Longs __attribute__((vector_size(8 * width)));
-typedef float Floats __attribute__((vector_size(4 * width)));
-typedef std::uint32_t Words __attribute__((vector_size(4 * width)));
-typedef std::uint16_t Halves __attribute__((vector_size(2 * width)));
+using Doubles __attribute__((vector_size(8 * width))) = double;
+using Longs __attribute__((vector_size(8 * width))) = std::int64_t;
+using Floats __attribute__((vector_size(4 * width))) = float;
+using Words __attribute__((vector_size(4 * width))) = std::uint32_t;
+using Halves __attribute__((vector_size(2 * width))) = std::uint16_t;
 // Twice as many floats fill a vector.
 constexpr int float_width = 2 * width;
-typedef float Singles __attribute__((vector_size(4 * float_width)));
-typedef std::uint32_t SingleBits __attribute__((vector_size(4 * float_width)));
-typedef std::uint16_t ManyHalves __attribute__((vector_size(2 * float_width)));
+using Singles __attribute__((vector_size(4 * float_width))) = float;
+using SingleBits __attribute__((vector_size(4 * float_width))) = std::uint32_t;
+using ManyHalves __attribute__((vector_size(2 * float_width))) = std::uint16_t;
 
 inline Doubles all(double v) {
   return v - Doubles{};
@@ -1014,11 +1014,11 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
     for (int j = 0; j < unroll; ++j)
       a[j] = joined<Weighted>(a[j], b[j]);
   };
-  Partial<Weighted> sums_[size], more[size], last[size];
-  chain(0, sums_);
+  Partial<Weighted> of_block[size], more[size], last[size];
+  chain(0, of_block);
   if (rows > fold_rows) {
     chain(fold_rows, more);
-    join(sums_, more);
+    join(of_block, more);
   }
   if (rows > 2 * fold_rows) {
     chain(2 * fold_rows, more);
@@ -1026,11 +1026,11 @@ inline void column_group(const typename T::Raw* x, const typename T::Raw* w, std
       chain(3 * fold_rows, last);
       join(more, last);
     }
-    join(sums_, more);
+    join(of_block, more);
   }
   for (int j = 0; j < unroll; ++j) {
     const std::int64_t place = first + j * width;
-    const Partial<Weighted>& all_of = sums_[j];
+    const Partial<Weighted>& all_of = of_block[j];
     raise_at(to.most_d, place, most_d[j]);
     if constexpr (!Weighted) {
       fold_at(to.d, place, all_of.d);
@@ -1497,6 +1497,7 @@ static constexpr RawLanes raw_tables[4]{raw_table<OfF64>(), raw_table<OfF32>(), 
 #define NORMPROOF_TEXT_OF(name) #name
 #define NORMPROOF_TEXT(name) NORMPROOF_TEXT_OF(name)
 extern const Lanes table;
+// NOLINTNEXTLINE(misc-definitions-in-headers): a body that one source for each instruction set includes
 const Lanes table{NORMPROOF_TEXT(NORMPROOF_LANES),
                   raw_tables,
                   decide,
