@@ -402,19 +402,23 @@ public:
           if (!std::isfinite(got) || !std::isfinite(rn) || rn == 0 ||
               scorer_.model().noise(value) > 16 * reference::spacing(format, rn))
             continue;
+          ++counted;
+          if (std::signbit(got) != std::signbit(rn))
+            continue;  // no few steps, and in f64 perhaps more than an integer counts
           const std::int64_t step =
               (reference::ordinal(format, got) - reference::ordinal(format, rn)) * (rn < 0 ? -1 : 1);
           ++steps[step];
-          ++counted;
         }
       }
       for (const auto& [step, count] : steps)
         if (count > steps[most])
           most = step;
+      if (std::abs(most) < 2 || std::abs(most) > 64)
+        continue;
       std::int64_t near = 0;
       for (const auto& [step, count] : steps)
-        near += std::abs(step - most) <= 2 && step * most > 0 ? count : 0;
-      if (std::abs(most) < 2 || std::abs(most) > 64 || counted < 8 || near * 10 < counted * 9)
+        near += std::abs(step - most) <= 2 && (step > 0) == (most > 0) && step != 0 ? count : 0;
+      if (counted < 8 || near * 10 < counted * 9)
         continue;
       conclude(d, "a few ulps throughout", "",
                fmt::format("the values of {} are {} ulp too {} in magnitude, one as the other",
