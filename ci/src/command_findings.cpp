@@ -96,7 +96,6 @@ Now compare(const Finding& f, const Report& report) {
           (!same || j.ratio() > same->ratio()))
         same = &j;
   }
-  seen.insert(seen.end(), denials.begin(), denials.end());
   if (same) {
     std::string detail =
         fmt::format("measured {}, permitted {}", brief(same->measured), brief(same->permitted));
@@ -104,6 +103,7 @@ Now compare(const Finding& f, const Report& report) {
       detail += fmt::format("; recorded: {} and {}", brief(f.measured), brief(f.permitted));
     return {Now::State::still_there, detail + version};
   }
+  seen.insert(seen.end(), denials.begin(), denials.end());
   if (seen.empty())
     return {Now::State::gone, "no failure" + version};
   return {Now::State::other, in_words(seen.front()) + version};
