@@ -46,6 +46,7 @@ std::vector<Finding> read_findings(const std::vector<std::string>& places) {
     add_folder(folder);
   std::ranges::sort(files);
   std::vector<Finding> out;
+  out.reserve(files.size());
   for (const auto& file : files)
     out.push_back(read_finding(file));
   return out;
@@ -128,6 +129,7 @@ Exit findings(const Options& o) {
   std::vector<Finding> all = read_findings(o.places);
   if (!o.only.empty()) {
     std::vector<std::string> ids;
+    ids.reserve(all.size());
     for (const Finding& f : all)
       ids.push_back(f.id);
     if (std::ranges::find(ids, o.only) == ids.end())

@@ -1,9 +1,10 @@
 // The certified oracle on raw buffers: the bits of truth_of in every format and layout.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -213,8 +214,11 @@ TEST(Raw, AnEmptyBatchLeavesTheRunningStatisticsAloneAndUpdatesNeedOldOnes) {
   b.running_mean = b.running_variance = old;
   b.new_running_mean = mean, b.new_running_variance = variance;
   certified_forward(b);
-  EXPECT_EQ(std::memcmp(mean, old, sizeof old), 0);
-  EXPECT_EQ(std::memcmp(variance, old, sizeof old), 0);
+  const auto bits = [](const float(&v)[2]) {
+    return std::array{std::bit_cast<std::uint32_t>(v[0]), std::bit_cast<std::uint32_t>(v[1])};
+  };
+  EXPECT_EQ(bits(mean), bits(old));
+  EXPECT_EQ(bits(variance), bits(old));
   b.running_variance = nullptr;
   EXPECT_THROW(certified_forward(b), std::invalid_argument);
 }
