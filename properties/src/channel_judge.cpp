@@ -51,10 +51,6 @@ std::vector<Standard> standards(const Problem& problem, std::int64_t n, const Ga
   return result;
 }
 
-bool Reading::is_rounded() const {
-  return std::isnan(rn) ? std::isnan(got) : got == rn;
-}
-
 bool Reading::numbers() const {
   return std::isfinite(got) && std::isfinite(rn);
 }
@@ -144,7 +140,7 @@ const reference::Readings& ChannelJudge::record(Output output, std::int64_t firs
     const double got = v.got[i];
     const double rn = v.rn[i];
     if (!std::isfinite(got) || !std::isfinite(rn)) {
-      const bool agree = std::isnan(rn) ? std::isnan(got) : got == rn;
+      const bool agree = is_rounded(got, rn);
       agree ? ++accuracy.correctly_rounded : ++accuracy.special;
       if (agree)
         ++accuracy.faithful;
@@ -168,7 +164,7 @@ const reference::Readings& ChannelJudge::record(Output output, std::int64_t firs
 void ChannelJudge::weigh_bounds(Stage& stage, const std::string& clause, Output output, std::int64_t i,
                                 const Reading& r, double measured) {
   // The correctly-rounded grade knows no tolerance: the rounded truth, or failure (ties are decided to even).
-  const bool rounded = r.is_rounded();
+  const bool rounded = is_rounded(r.got, r.rn);
   stage.unrounded = stage.unrounded || !rounded;
   auto& evidence = verdict_.evidence[index(output)];
   for (Extreme& slot : evidence[static_cast<std::size_t>(Grade::correctly_rounded)])

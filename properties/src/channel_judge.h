@@ -26,6 +26,17 @@ inline double quotient(double measured, double permitted) {
   return permitted > 0 ? measured / permitted : std::numeric_limits<double>::infinity();
 }
 
+/// Whether a stored value is the rounded truth, or NaN like it.
+inline bool is_rounded(double got, double rn) {
+  return std::isnan(rn) ? std::isnan(got) : got == rn;
+}
+
+/// An upper bound of the distance from a closed form to the reals that round to `got`: `want` is the form in
+/// doubles, off by at most `roundings` (spec/bounds/certified.md, the judge's screens).
+inline double at_most_apart(double got, double want, double roundings, double least_reach) {
+  return (std::abs(got - want) + roundings) * (1 + 0x1p-40) - least_reach;
+}
+
 /// A grade and class that exist, or a class that the kernel's claims admit.
 struct Standard {
   std::size_t grade = 0;
@@ -46,7 +57,6 @@ struct Reading {
   Format format;
 
   bool numbers() const;
-  bool is_rounded() const;  ///< the rounded truth, or NaN like it
   bool above() const { return got > rn; }
   /// E of the gate; infinity for a wrong kind of value, where no distance exists.
   double measured(bool finite_channel) const;
@@ -76,6 +86,9 @@ protected:
   ~ChannelJudge() = default;
 
   const Problem& problem() const { return case_.problem; }
+  /// Whether links may be told in doubles: nothing of the narrower formats underflows there, and in f64 the
+  /// roundings would be as large as what is permitted.
+  bool in_doubles() const { return problem().data.p < f64.p && problem().stats.p < f64.p; }
   bool judged(Output output) const { return !seen_[output].empty() && !truth_[output].empty(); }
   /// What was seen and what is true of an output of this channel, from an element on.
   struct Values {

@@ -72,7 +72,7 @@ private:
     const Reading r = reading(output, 0);
     record(output, condition_scale(output));
     const double measured = behind_infinity(output, r) ? 0 : r.measured(facts_.finite);
-    weigh(stage, clause(output), output, 0, measured, r.is_rounded(), [&](std::size_t k) {
+    weigh(stage, clause(output), output, 0, measured, is_rounded(r.got, r.rn), [&](std::size_t k) {
       const Permitted& p = permitted_[k];
       if (output == Output::invstd && root_of_roundings(p))
         return infinity;
@@ -176,14 +176,12 @@ private:
                   permitted_running_link(set_, old, *statistic, factor, arithmetic_));
   }
 
-  /// An upper bound of the distance from deviation slope + beta, each of them a few roundings off, to the
-  /// reals that round to got: three roundings of the product, one of the sum, one of the difference, and what
-  /// underflows.
+  /// As at_most_apart() of deviation slope + beta: three roundings of the product, one of the sum.
   static double at_most_apart(double got, double deviation, double slope, double beta, double least_reach) {
     const double product = deviation * slope;
     const double want = product + beta;
     const double roundings = 4 * 0x1p-53 * (std::abs(product) + std::abs(want));
-    return (std::abs(got - want) + roundings) * (1 + 0x1p-40) - least_reach;
+    return properties::at_most_apart(got, want, roundings, least_reach);
   }
 
   /// E of the gate where it is no distance.
@@ -209,7 +207,6 @@ private:
     const auto invstd = reported(Output::invstd);
     const bool links = set_.training && facts_.finite && mean && invstd;
     const double slope = links ? invstd->value * set_.gamma : 0;
-    const bool in_doubles = set_.data.p < f64.p && set_.stats.p < f64.p;
     LinearBound link_bound;
     if (links)
       link_bound =
@@ -256,7 +253,7 @@ private:
         const double measured =
             numbers ? readings.beyond[k] : measured_special(reading(Output::y, i), finite);
         if (measured > 0 || i == 0 || got != rn)
-          weigh(stage, id, Output::y, i, measured, got == rn || (std::isnan(got) && std::isnan(rn)), bound);
+          weigh(stage, id, Output::y, i, measured, is_rounded(got, rn), bound);
         if (!informative && facts_.finite) {
           trivial_is_true = trivial_is_true && deviation == 0;
           double allowed = 0;
@@ -267,7 +264,7 @@ private:
         }
         if (links && std::isfinite(got)) {
           const double allowed = link_bound.at(std::abs(x[i] - mean->value), value);
-          if (in_doubles && link_ratio >= 0 &&
+          if (in_doubles() && link_ratio >= 0 &&
               at_most_apart(got, x[i] - mean->value, slope, set_.beta, readings.least_reach[k]) <
                   link_ratio * allowed)
             continue;

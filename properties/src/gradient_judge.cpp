@@ -129,7 +129,7 @@ private:
     stage.output = output;
     const Reading r = reading(output, 0);
     record(output, output == Output::dbeta ? gradient_.G1 : gradient_.H1);
-    weigh(stage, clause, output, 0, measured(output, r), r.is_rounded(), [&](std::size_t k) {
+    weigh(stage, clause, output, 0, measured(output, r), is_rounded(r.got, r.rn), [&](std::size_t k) {
       if (output == Output::dgamma && undecided_[k])
         return infinity;
       if (!std::isfinite(r.rn))
@@ -167,7 +167,6 @@ private:
     bool trivial_is_true = true;
     double link_ratio = -1;
     const double invstd = gradient_.invstd;
-    const bool in_doubles = problem().data.p < f64.p && problem().stats.p < f64.p;
     std::array<double, reference::Readings::block> scales{};
     for (std::int64_t first = 0; first < set_.n; first += reference::Readings::block) {
       const std::int64_t count = std::min(reference::Readings::block, set_.n - first);
@@ -184,12 +183,11 @@ private:
         const bool numbers = bounded && std::isfinite(got);
         const double error = numbers ? readings.beyond[k] : measured(output, reading(output, i));
         if (error > 0 || i == 0 || got != rn)
-          weigh(stage, clause, output, i, error, got == rn || (std::isnan(got) && std::isnan(rn)),
-                [&](std::size_t standard) {
-                  if (output == Output::dx && undecided_[standard])
-                    return infinity;
-                  return bounded ? bound(output, standard, i) : 0.0;
-                });
+          weigh(stage, clause, output, i, error, is_rounded(got, rn), [&](std::size_t standard) {
+            if (output == Output::dx && undecided_[standard])
+              return infinity;
+            return bounded ? bound(output, standard, i) : 0.0;
+          });
         if (!informative && bounded) {
           trivial_is_true = trivial_is_true && rn == 0;
           double allowed = 0;
@@ -200,7 +198,7 @@ private:
         }
         if (reported && numbers) {
           const double allowed = permitted_dx_link(set_, *reported, arithmetic_, dy(i), deviation(i));
-          if (in_doubles && link_ratio >= 0 &&
+          if (in_doubles() && link_ratio >= 0 &&
               at_most_apart(got, *reported, i, readings.least_reach[k]) < link_ratio * allowed)
             continue;
           const DoubleDouble want = dx_at(*reported, i);
@@ -243,9 +241,7 @@ private:
     return reference::two_product(set_.gamma, r) * rest;
   }
 
-  /// An upper bound of the distance from dx_at() to the reals that round to got. In doubles each term has at
-  /// most eight roundings. Nothing of a format below f64 can underflow here; in f64 the roundings would be
-  /// as large as what is permitted.
+  /// As at_most_apart() of dx_at(): its terms have at most eight roundings in doubles.
   double at_most_apart(double got, const ReportedGradients& reported, std::int64_t i,
                        double least_reach) const {
     const auto at = static_cast<std::size_t>(channel_);
@@ -257,7 +253,7 @@ private:
     const double want = scale * (dy(i) - mean - along);
     const double sizes = std::abs(scale) * (std::abs(dy(i)) + std::abs(mean) + std::abs(along));
     const double roundings = 12 * 0x1p-53 * sizes;
-    return (std::abs(got - want) + roundings) * (1 + 0x1p-40) - least_reach;
+    return properties::at_most_apart(got, want, roundings, least_reach);
   }
 
   const reference::GradientFacts& gradient_;
